@@ -1,0 +1,55 @@
+# smtp-proxy. `make` alone lists the targets; each one sets up what it needs.
+.DEFAULT_GOAL := help
+STACK ?= prod
+# uv has its own list of authorities; the machine's list also knows a company's own.
+export UV_SYSTEM_CERTS := 1
+export UV_PYTHON_DOWNLOADS := never
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null || echo .local/uv/bin/uv)
+RUN := $(UV) run --frozen --no-sync
+EMULATOR := .local/emulator
+
+.PHONY: help setup demo up down status test check bench plan format
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.local/uv/bin/uv:
+	@echo "Installing uv into .local/uv"
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-warn-script-location --target .local/uv uv
+
+setup: $(UV) ## Install everything into .venv and .local (no root needed)
+	@$(UV) sync --frozen --quiet
+	@UV_PROJECT_ENVIRONMENT=$(EMULATOR) $(UV) sync --frozen --quiet --only-group emulator
+
+demo: setup ## Start the product, send real mail through it, show what happened
+	@$(RUN) python -m local demo
+
+up: setup ## Start the product on this machine and leave it running
+	@$(RUN) python -m local up --detach
+
+down: setup ## Stop it
+	@$(RUN) python -m local down
+
+status: setup ## Show what runs, where, and how it is
+	@$(RUN) python -m local status
+
+test: setup ## Run every test
+	@$(RUN) pytest -n 2 --cov --cov-report=term
+
+check: setup ## Check format, lint, types, architecture
+	@$(RUN) ruff format --check .
+	@$(RUN) ruff check .
+	@$(RUN) mypy
+	@$(RUN) pyright
+	@$(RUN) lint-imports
+
+format: setup ## Format the code and fix what can be fixed
+	@$(RUN) ruff check --fix-only --quiet .
+	@$(RUN) ruff format .
+
+bench: setup ## Measure speed against baselines
+	@$(RUN) python -m bench
+
+plan: setup ## Show what `pulumi up` would build (STACK=prod|dev)
+	@$(RUN) python -m infra.plan $(STACK)

@@ -1,0 +1,61 @@
+"""Schema migrations: Alembic keeps the order, the statements are plain SQL beside each version."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+from alembic import command, op
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, NullPool, create_engine, text
+from sqlalchemy.exc import OperationalError
+
+from mail.errors import Unavailable
+
+Action = Callable[[Config], None]
+
+MIGRATIONS = Path(__file__).parents[1] / "migrations"
+# One number for the whole product: two tasks that migrate at once take turns.
+_ADVISORY_LOCK = 7_305_811_204
+# A migration that waits for a lock longer than this gives up, before the queries behind it pile up.
+_LOCK_TIMEOUT = "5s"
+
+
+def run_sql(version_file: str, direction: str) -> None:
+    """Execute the `.up.sql` or `.down.sql` that stands beside a version file."""
+    op.execute(text(Path(version_file).with_suffix(f".{direction}.sql").read_text("utf-8").replace(":", r"\:")))
+
+
+def upgrade(conninfo: str, revision: str = "head") -> str:
+    """Bring the schema up to a revision; give the revision it is at."""
+    return _run(conninfo, lambda config: command.upgrade(config, revision))
+
+
+def downgrade(conninfo: str, revision: str) -> str:
+    """Take the schema back to a revision, `base` being none; give the revision it is at."""
+    return _run(conninfo, lambda config: command.downgrade(config, revision))
+
+
+def current(conninfo: str) -> str:
+    """The revision that the schema is at."""
+    return _run(conninfo, lambda _: None)
+
+
+def _run(conninfo: str, action: Action) -> str:
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(conninfo), poolclass=NullPool)
+    try:
+        with engine.connect() as connection:
+            connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _ADVISORY_LOCK})
+            connection.execute(text(f"SET lock_timeout = '{_LOCK_TIMEOUT}'"))
+            connection.commit()
+            config = Config()
+            config.set_main_option("script_location", str(MIGRATIONS))
+            config.attributes["connection"] = connection
+            action(config)
+            return _revision(connection)
+    except (OperationalError, psycopg.OperationalError) as fault:
+        raise Unavailable(f"PostgreSQL: {fault}") from fault
+
+
+def _revision(connection: Connection) -> str:
+    return MigrationContext.configure(connection).get_current_revision() or "base"

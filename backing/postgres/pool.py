@@ -1,0 +1,75 @@
+"""The pool of PostgreSQL connections (CORE-DB-002), and the one place that says how to sign in."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from backing.aws import Aws
+from backing.settings import Settings
+from mail.errors import Unavailable
+
+Connection = psycopg.AsyncConnection[TupleRow]
+
+APPLICATION = "smtp-proxy"
+CONNECT_TIMEOUT_SECONDS = 5
+# A statement that runs longer than this has lost; every statement of ours is short.
+STATEMENT_TIMEOUT_MS = 30_000
+
+
+class Database:
+    """Hands out connections; one that cannot be had in time is `Unavailable`, and so is a database that went away."""
+
+    def __init__(self, settings: Settings, aws: Aws) -> None:
+        self._settings = settings
+        self._aws = aws
+        self.pool = AsyncConnectionPool[Connection](
+            settings.database_url,
+            kwargs=self._sign_in,
+            min_size=settings.database_pool_min,
+            max_size=settings.database_pool_max,
+            timeout=settings.database_acquire_timeout_seconds,
+            max_lifetime=settings.database_max_lifetime_seconds,
+            max_idle=settings.database_max_idle_seconds,
+            check=AsyncConnectionPool.check_connection,
+            open=False,
+        )
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator["Database"]:
+        """Keep the pool open; a database that is down now is waited for when a connection is asked for."""
+        await self.pool.open(wait=False)
+        try:
+            yield self
+        finally:
+            await self.pool.close()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Lend a connection for one transaction.
+
+        Raises:
+            Unavailable: no connection in time (EC-2), or it broke; a transaction cut off at its commit may have been
+                committed, so callers repeat only what may be repeated.
+        """
+        try:
+            async with self.pool.connection() as connection:
+                yield connection
+        except (PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError) as fault:
+            raise Unavailable(f"PostgreSQL: {type(fault).__name__}: {fault}") from fault
+
+    async def _sign_in(self) -> dict[str, Any]:
+        options: dict[str, Any] = {
+            "application_name": APPLICATION,
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS}",
+        }
+        if self._settings.database_iam_auth:
+            target = conninfo_to_dict(self._settings.database_url)
+            host, port, user = str(target["host"]), int(target.get("port") or 5432), str(target["user"])
+            options |= {"password": await self._aws.database_token(host, port, user), "sslmode": "verify-full"}
+        return options

@@ -1,0 +1,83 @@
+"""Secrets fetched at run time, and the envelope that provider secrets are kept in."""
+
+import base64
+import os
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from backing.sqs import FAULTS
+from mail.errors import Unavailable
+
+if TYPE_CHECKING:
+    from types_aiobotocore_kms import KMSClient
+    from types_aiobotocore_secretsmanager import SecretsManagerClient
+
+_NONCE = 12
+_LENGTH = 2
+
+
+class BadSecret(Exception):  # noqa: N818 - a fact about a secret
+    """A secret is not what it should be; says which one and how, never its value."""
+
+
+async def credential_key(client: "SecretsManagerClient", secret_id: str) -> bytes:
+    """Fetch the key that SMTP credentials are checked with: base64url text of 32 octets or more.
+
+    Raises:
+        BadSecret: it is not such a text.
+        Unavailable: Secrets Manager did not answer.
+    """
+    try:
+        answer = await client.get_secret_value(SecretId=secret_id)
+    except FAULTS as fault:
+        raise Unavailable(f"Secrets Manager {secret_id}: {type(fault).__name__}: {fault}") from fault
+    text = answer["SecretString"].strip()
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError:
+        raise BadSecret(f"secret {secret_id} is not base64url text") from None
+
+
+class Vault:
+    """Envelope encryption under one KMS key: each secret has its own data key, bound to its provider's id.
+
+    A sealed secret is: length of the encrypted data key (2 octets), the encrypted data key, nonce, AES-256-GCM text.
+    """
+
+    def __init__(self, client: "KMSClient", key_id: str) -> None:
+        self._client = client
+        self._key_id = key_id
+
+    async def seal(self, provider: UUID, secret: str) -> bytes:
+        """Encrypt a provider's secret."""
+        context = {"provider": str(provider)}
+        try:
+            data_key = await self._client.generate_data_key(
+                KeyId=self._key_id, KeySpec="AES_256", EncryptionContext=context
+            )
+        except FAULTS as fault:
+            raise Unavailable(f"KMS GenerateDataKey: {type(fault).__name__}: {fault}") from fault
+        wrapped, nonce = data_key["CiphertextBlob"], os.urandom(_NONCE)
+        sealed = AESGCM(data_key["Plaintext"]).encrypt(nonce, secret.encode(), provider.bytes)
+        return len(wrapped).to_bytes(_LENGTH, "big") + wrapped + nonce + sealed
+
+    async def open(self, provider: UUID, sealed: bytes) -> str:
+        """Decrypt a provider's secret.
+
+        Raises:
+            BadSecret: the octets are not a secret of this provider.
+        """
+        end = _LENGTH + int.from_bytes(sealed[:_LENGTH], "big")
+        wrapped, nonce, text = sealed[_LENGTH:end], sealed[end : end + _NONCE], sealed[end + _NONCE :]
+        try:
+            answer = await self._client.decrypt(
+                KeyId=self._key_id, CiphertextBlob=wrapped, EncryptionContext={"provider": str(provider)}
+            )
+            return AESGCM(answer["Plaintext"]).decrypt(nonce, text, provider.bytes).decode()
+        except InvalidTag:
+            raise BadSecret(f"the sealed secret of provider {provider} does not open") from None
+        except FAULTS as fault:
+            raise Unavailable(f"KMS Decrypt: {type(fault).__name__}: {fault}") from fault

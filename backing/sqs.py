@@ -1,0 +1,127 @@
+"""The delivery queue: sending jobs in batches, receiving them under a lease, giving them back or finishing them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import ClientError as HttpError
+from botocore.exceptions import BotoCoreError, ClientError
+
+from mail.errors import Unavailable
+
+if TYPE_CHECKING:
+    from types_aiobotocore_sqs import SQSClient
+
+# SendMessageBatch and DeleteMessageBatch: 10 entries; 1 MiB for all bodies of a batch together.
+MAX_BATCH = 10
+MAX_BATCH_BYTES = 1_048_576
+
+FAULTS = (BotoCoreError, ClientError, HttpError, TimeoutError, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One message to send: its text, and the account whose fair share of the queue it uses."""
+
+    text: str
+    group: str
+
+    @property
+    def size(self) -> int:
+        """Octets that SQS counts; jobs are ASCII."""
+        return len(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One received message: its text, the handle that finishes it, how often it came, and when it was queued."""
+
+    text: str
+    handle: str
+    receives: int
+    queued_at: datetime
+
+
+class Queue:
+    """One SQS queue.
+
+    Every method raises `Unavailable` when SQS does not answer as it should; nothing is then known to have happened.
+    """
+
+    def __init__(self, client: "SQSClient", url: str) -> None:
+        self._client = client
+        self._url = url
+
+    async def send(self, batch: Sequence[Outgoing]) -> list[str | None]:
+        """Send up to `MAX_BATCH` messages of `MAX_BATCH_BYTES` in all; per message None, or why SQS refused it."""
+        answer = await self._call(
+            "send_message_batch",
+            Entries=[
+                {"Id": str(n), "MessageBody": message.text, "MessageGroupId": message.group}
+                for n, message in enumerate(batch)
+            ],
+        )
+        return _results(answer, len(batch))
+
+    async def receive(self, most: int, wait_seconds: int, lease_seconds: float) -> list[Received]:
+        """Take up to ten messages; they stay hidden from others for `lease_seconds`."""
+        answer = await self._call(
+            "receive_message",
+            MaxNumberOfMessages=min(most, MAX_BATCH),
+            WaitTimeSeconds=wait_seconds,
+            VisibilityTimeout=round(lease_seconds),
+            MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
+        )
+        return [_received(message) for message in answer.get("Messages", [])]
+
+    async def delete(self, handles: Sequence[str]) -> list[str | None]:
+        """Finish up to ten messages; per message None, or why SQS would not."""
+        answer = await self._call(
+            "delete_message_batch",
+            Entries=[{"Id": str(n), "ReceiptHandle": handle} for n, handle in enumerate(handles)],
+        )
+        return _results(answer, len(handles))
+
+    async def release(self, handles: Sequence[str], delay_seconds: float = 0) -> list[str | None]:
+        """Let up to ten messages be received again after a delay, or extend their lease by one."""
+        answer = await self._call(
+            "change_message_visibility_batch",
+            Entries=[
+                {"Id": str(n), "ReceiptHandle": handle, "VisibilityTimeout": round(delay_seconds)}
+                for n, handle in enumerate(handles)
+            ],
+        )
+        return _results(answer, len(handles))
+
+    async def depth(self) -> int:
+        """Messages waiting, as SQS estimates them."""
+        answer = await self._call("get_queue_attributes", AttributeNames=["ApproximateNumberOfMessages"])
+        return int(answer["Attributes"]["ApproximateNumberOfMessages"])
+
+    async def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = await getattr(self._client, operation)(QueueUrl=self._url, **arguments)
+        except FAULTS as fault:
+            raise Unavailable(f"SQS {operation}: {type(fault).__name__}: {fault}") from fault
+        return answer
+
+
+def _results(answer: dict[str, Any], count: int) -> list[str | None]:
+    """Order a batch answer by entry; an entry that SQS does not mention was not done."""
+    results: list[str | None] = ["not mentioned in the answer"] * count
+    for done in answer.get("Successful", []):
+        results[int(done["Id"])] = None
+    for failed in answer.get("Failed", []):
+        results[int(failed["Id"])] = f"{failed['Code']}: {failed.get('Message', '')}"
+    return results
+
+
+def _received(message: dict[str, Any]) -> Received:
+    attributes = message["Attributes"]
+    return Received(
+        text=message["Body"],
+        handle=message["ReceiptHandle"],
+        receives=int(attributes["ApproximateReceiveCount"]),
+        queued_at=datetime.fromtimestamp(int(attributes["SentTimestamp"]) / 1000, UTC),
+    )

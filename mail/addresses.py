@@ -1,0 +1,114 @@
+"""Mail addresses as SMTP carries them: paths, mailboxes, domains (RFC 5321, sections 4.1.2 and 4.5.3.1)."""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+
+from mail.errors import Refused
+
+# RFC 5321, 4.5.3.1.1 to 4.5.3.1.3: octets.
+MAX_LOCAL_PART = 64
+MAX_DOMAIN = 255
+MAX_PATH = 254
+
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u00a1-\U0010ffff]+"
+_DOT_STRING = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
+_QUOTED = re.compile(r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e\u00a1-\U0010ffff]|\\[\x20-\x7e])*"')
+_LABEL = r"[A-Za-z0-9_\u00a1-\U0010ffff](?:[A-Za-z0-9_\-\u00a1-\U0010ffff]{0,61}[A-Za-z0-9_\u00a1-\U0010ffff])?"
+_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_SOURCE_ROUTE = re.compile(r"@[^:<>\s]+(?:,@[^:<>\s]+)*:")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One mailbox: the local part as written, the domain in lower case."""
+
+    local: str
+    domain: str
+
+    def __str__(self) -> str:
+        return f"{self.local}@{self.domain}" if self.domain else self.local
+
+    @property
+    def needs_smtputf8(self) -> bool:
+        """Whether only an SMTPUTF8 peer can carry it (RFC 6531)."""
+        return not (self.local.isascii() and self.domain.isascii())
+
+
+def parse_mailbox(text: str) -> Address:
+    """Read `local@domain`.
+
+    Raises:
+        Refused: 501 5.1.3 (RFC 3463: bad address syntax), naming what is wrong.
+    """
+    local, at, domain = text.rpartition("@")
+    if not at:
+        raise _bad("an address needs a local part, @ and a domain")
+    if len(text.encode()) > MAX_PATH:
+        raise _bad(f"the address is longer than {MAX_PATH} octets")
+    if len(local.encode()) > MAX_LOCAL_PART:
+        raise _bad(f"the local part is longer than {MAX_LOCAL_PART} octets")
+    if not (_DOT_STRING.fullmatch(local) or _QUOTED.fullmatch(local)):
+        raise _bad("the local part is malformed")
+    return Address(local, parse_domain(domain))
+
+
+def parse_domain(text: str) -> str:
+    """Read a domain name or an address literal, in lower case.
+
+    Raises:
+        Refused: 501 5.1.3, naming what is wrong.
+    """
+    if text.startswith("["):
+        return _address_literal(text)
+    if len(text.encode()) > MAX_DOMAIN:
+        raise _bad(f"the domain is longer than {MAX_DOMAIN} octets")
+    if not _DOMAIN.fullmatch(text):
+        raise _bad("the domain is malformed")
+    return text.lower()
+
+
+def parse_reverse_path(text: str) -> Address | None:
+    """Read what follows `MAIL FROM:` between and with its angle brackets; None is the null path `<>`."""
+    inner = _inside_brackets(text)
+    return parse_mailbox(inner) if inner else None
+
+
+def parse_forward_path(text: str) -> Address:
+    """Read what follows `RCPT TO:`; a source route is ignored, `<Postmaster>` is legal (RFC 5321, 4.1.1.3, 4.5.1)."""
+    inner = _inside_brackets(text)
+    if not inner:
+        raise _bad("a recipient cannot be empty")
+    if inner.lower() == "postmaster":
+        return Address(inner, "")
+    return parse_mailbox(inner)
+
+
+def domain_allowed(domain: str, allowed: frozenset[str]) -> bool:
+    """Whether a sender domain is one of the allowed ones; `*.example.com` allows every name below example.com."""
+    if domain in allowed:
+        return True
+    labels = domain.split(".")
+    return any("*." + ".".join(labels[n:]) in allowed for n in range(1, len(labels)))
+
+
+def _inside_brackets(text: str) -> str:
+    if not (text.startswith("<") and text.endswith(">")):
+        raise _bad("a path stands in angle brackets")
+    inner = text[1:-1]
+    route = _SOURCE_ROUTE.match(inner)
+    return inner[route.end() :] if route else inner
+
+
+def _address_literal(text: str) -> str:
+    inner = text[1:-1] if text.endswith("]") else ""
+    try:
+        if inner[:5].lower() == "ipv6:":
+            return f"[IPv6:{ipaddress.IPv6Address(inner[5:])}]"
+        return f"[{ipaddress.IPv4Address(inner)}]"
+    except ValueError:
+        raise _bad("the address literal is malformed") from None
+
+
+def _bad(what: str) -> Refused:
+    return Refused(501, "5.1.3", f"Bad address: {what}")

@@ -1,0 +1,165 @@
+"""The job: everything the worker needs to deliver one accepted message, as it travels on the queue.
+
+The relay writes it, the worker reads it, and both may be of different releases for a while: the version says what a
+reader must know, unknown fields are ignored, absent ones have defaults.
+"""
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from mail.errors import MalformedJob, UnknownJobVersion
+
+VERSION = 1
+# SQS takes 1 MiB for a message and for a batch; base64 adds a third, and the envelope needs room.
+MAX_INLINE_BODY = 700_000
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One envelope recipient with its delivery status wishes (RFC 3461), in the client's own spelling."""
+
+    address: str
+    notify: str | None = None
+    orcpt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBody:
+    """Where a body lies that does not ride on the queue."""
+
+    bucket: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One accepted message.
+
+    Attributes:
+        id: names the message everywhere; the client got it in the 250.
+        session: correlation id of the SMTP session (CORE-SMTP-008).
+        mail_from: the reverse path, empty for the null sender.
+        dedupe: key under which a second submission of the same message is recognised, 32 octets, or None.
+        sha256: digest of the body as it is to be delivered, our Received header included.
+        size: length of that body in octets.
+        smtputf8: whether the envelope or headers need SMTPUTF8 on the way out (RFC 6531).
+        eight_bit: whether the client declared BODY=8BITMIME or the body has octets above 127 (RFC 6152).
+        ret: RET of the envelope, FULL or HDRS, or None.  envid: ENVID, or None (RFC 3461).
+        body: the message itself, or where it lies.
+    """
+
+    id: UUID
+    account_id: UUID
+    credential_id: UUID | None
+    session: str
+    mail_from: str
+    recipients: tuple[Recipient, ...]
+    accepted_at: datetime
+    dedupe: bytes | None
+    header_message_id: str | None
+    sha256: bytes
+    size: int
+    smtputf8: bool = False
+    eight_bit: bool = False
+    ret: str | None = None
+    envid: str | None = None
+    body: bytes | StoredBody
+
+    @property
+    def inline(self) -> bool:
+        """Whether the body rides in the job."""
+        return isinstance(self.body, bytes)
+
+
+def encode(job: Job) -> str:
+    """Write a job as the text of a queue message."""
+    return json.dumps(_as_dict(job), separators=(",", ":"), ensure_ascii=True)
+
+
+def decode(text: str) -> Job:
+    """Read a job from the text of a queue message.
+
+    Raises:
+        UnknownJobVersion: the job is of a newer version; leave it on the queue.
+        MalformedJob: it can never be read; says which field is wrong.
+    """
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise MalformedJob(f"not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise MalformedJob("not a JSON object")
+    version = document.get("v")
+    if version != VERSION:
+        if isinstance(version, int) and version > VERSION:
+            raise UnknownJobVersion(f"version {version}; this worker reads {VERSION}")
+        raise MalformedJob(f"version {version!r}")
+    try:
+        return _from_dict(document)
+    except KeyError as error:
+        raise MalformedJob(f"field {error.args[0]!r} is missing") from None
+    except (TypeError, ValueError, AttributeError, binascii.Error) as error:
+        raise MalformedJob(f"a field has a wrong value: {error}") from None
+
+
+def _as_dict(job: Job) -> dict[str, Any]:
+    body = (
+        {"b64": base64.b64encode(job.body).decode("ascii")}
+        if isinstance(job.body, bytes)
+        else {"s3": {"bucket": job.body.bucket, "key": job.body.key}}
+    )
+    return {
+        "v": VERSION,
+        "id": str(job.id),
+        "account_id": str(job.account_id),
+        "credential_id": str(job.credential_id) if job.credential_id else None,
+        "session": job.session,
+        "mail_from": job.mail_from,
+        "recipients": [{"address": r.address, "notify": r.notify, "orcpt": r.orcpt} for r in job.recipients],
+        "accepted_at": job.accepted_at.astimezone(UTC).isoformat(),
+        "dedupe": job.dedupe.hex() if job.dedupe else None,
+        "header_message_id": job.header_message_id,
+        "sha256": job.sha256.hex(),
+        "size": job.size,
+        "smtputf8": job.smtputf8,
+        "eight_bit": job.eight_bit,
+        "ret": job.ret,
+        "envid": job.envid,
+        "body": body,
+    }
+
+
+def _from_dict(document: dict[str, Any]) -> Job:
+    dedupe, credential = document["dedupe"], document["credential_id"]
+    recipients = tuple(Recipient(str(r["address"]), r.get("notify"), r.get("orcpt")) for r in document["recipients"])
+    if not recipients:
+        raise ValueError("recipients is empty")
+    return Job(
+        id=UUID(document["id"]),
+        account_id=UUID(document["account_id"]),
+        credential_id=UUID(credential) if credential else None,
+        session=str(document["session"]),
+        mail_from=str(document["mail_from"]),
+        recipients=recipients,
+        accepted_at=datetime.fromisoformat(document["accepted_at"]),
+        dedupe=bytes.fromhex(dedupe) if dedupe else None,
+        header_message_id=document.get("header_message_id"),
+        sha256=bytes.fromhex(document["sha256"]),
+        size=int(document["size"]),
+        smtputf8=bool(document.get("smtputf8", False)),
+        eight_bit=bool(document.get("eight_bit", False)),
+        ret=document.get("ret"),
+        envid=document.get("envid"),
+        body=_body(document["body"]),
+    )
+
+
+def _body(document: dict[str, Any]) -> bytes | StoredBody:
+    if "s3" in document:
+        return StoredBody(bucket=str(document["s3"]["bucket"]), key=str(document["s3"]["key"]))
+    return base64.b64decode(document["b64"], validate=True)

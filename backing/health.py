@@ -1,0 +1,55 @@
+"""The health and metrics endpoint of a process: GET /livez, /readyz, /metrics.
+
+Liveness and readiness never ask the database, the queue or the cache: one outage there must not restart the fleet.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+
+_ACCESS_LOG_OFF = None
+
+
+@asynccontextmanager
+async def serving(
+    host: str, port: int, ready: Callable[[], bool], registry: CollectorRegistry
+) -> AsyncIterator[tuple[str, int]]:
+    """Serve the endpoint while the block runs; gives the address it is bound to.
+
+    Args:
+        host: address to bind.
+        port: port to bind, 0 for any free one.
+        ready: whether new work is welcome; False makes /readyz answer 503.
+        registry: what /metrics shows.
+    """
+
+    async def livez(_: web.Request) -> web.Response:
+        return web.json_response({"status": "alive", "version": _version()})
+
+    async def readyz(_: web.Request) -> web.Response:
+        state = ready()
+        return web.json_response({"status": "ready" if state else "draining"}, status=200 if state else 503)
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+    application = web.Application()
+    application.add_routes([web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)])
+    runner = web.AppRunner(application, access_log=_ACCESS_LOG_OFF, handle_signals=False)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        bound = runner.addresses[0]
+        yield bound[0], bound[1]
+    finally:
+        await runner.cleanup()
+
+
+def _version() -> str:
+    try:
+        return version("smtp-proxy")
+    except PackageNotFoundError:
+        return "unreleased"

@@ -1,7 +1,9 @@
 """Schema migrations: Alembic keeps the order, the statements are plain SQL beside each version."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from alembic import command, op
@@ -11,6 +13,15 @@ from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from mail.errors import Unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The database to migrate, and how to sign in to it."""
+
+    address: str
+    options: dict[str, Any] = field(default_factory=dict, repr=False)
+
 
 Action = Callable[[Config], None]
 
@@ -26,23 +37,25 @@ def run_sql(version_file: str, direction: str) -> None:
     op.execute(text(Path(version_file).with_suffix(f".{direction}.sql").read_text("utf-8").replace(":", r"\:")))
 
 
-def upgrade(conninfo: str, revision: str = "head") -> str:
+def upgrade(target: Target, revision: str = "head") -> str:
     """Bring the schema up to a revision; give the revision it is at."""
-    return _run(conninfo, lambda config: command.upgrade(config, revision))
+    return _run(target, lambda config: command.upgrade(config, revision))
 
 
-def downgrade(conninfo: str, revision: str) -> str:
+def downgrade(target: Target, revision: str) -> str:
     """Take the schema back to a revision, `base` being none; give the revision it is at."""
-    return _run(conninfo, lambda config: command.downgrade(config, revision))
+    return _run(target, lambda config: command.downgrade(config, revision))
 
 
-def current(conninfo: str) -> str:
+def current(target: Target) -> str:
     """The revision that the schema is at."""
-    return _run(conninfo, lambda _: None)
+    return _run(target, lambda _: None)
 
 
-def _run(conninfo: str, action: Action) -> str:
-    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(conninfo), poolclass=NullPool)
+def _run(target: Target, action: Action) -> str:
+    engine = create_engine(
+        "postgresql+psycopg://", creator=lambda: psycopg.connect(target.address, **target.options), poolclass=NullPool
+    )
     try:
         with engine.connect() as connection:
             connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _ADVISORY_LOCK})

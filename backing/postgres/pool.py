@@ -21,15 +21,27 @@ CONNECT_TIMEOUT_SECONDS = 5
 STATEMENT_TIMEOUT_MS = 30_000
 
 
+async def sign_in(settings: Settings, aws: Aws) -> dict[str, Any]:
+    """How to connect, beside the address: the session's limits and, where IAM signs us in, a fresh token."""
+    options: dict[str, Any] = {
+        "application_name": APPLICATION,
+        "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+        "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS}",
+    }
+    if settings.database_iam_auth:
+        target = conninfo_to_dict(settings.database_url)
+        host, port, user = str(target["host"]), int(target.get("port") or 5432), str(target["user"])
+        options |= {"password": await aws.database_token(host, port, user), "sslmode": "verify-full"}
+    return options
+
+
 class Database:
     """Hands out connections; one that cannot be had in time is `Unavailable`, and so is a database that went away."""
 
     def __init__(self, settings: Settings, aws: Aws) -> None:
-        self._settings = settings
-        self._aws = aws
         self.pool = AsyncConnectionPool[Connection](
             settings.database_url,
-            kwargs=self._sign_in,
+            kwargs=lambda: sign_in(settings, aws),
             min_size=settings.database_pool_min,
             max_size=settings.database_pool_max,
             timeout=settings.database_acquire_timeout_seconds,
@@ -61,15 +73,3 @@ class Database:
                 yield connection
         except (PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError) as fault:
             raise Unavailable(f"PostgreSQL: {type(fault).__name__}: {fault}") from fault
-
-    async def _sign_in(self) -> dict[str, Any]:
-        options: dict[str, Any] = {
-            "application_name": APPLICATION,
-            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS}",
-        }
-        if self._settings.database_iam_auth:
-            target = conninfo_to_dict(self._settings.database_url)
-            host, port, user = str(target["host"]), int(target.get("port") or 5432), str(target["user"])
-            options |= {"password": await self._aws.database_token(host, port, user), "sslmode": "verify-full"}
-        return options

@@ -1,0 +1,159 @@
+import hashlib
+import random
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mail.accounts import Account, Credential, check_sender, secret_digest
+from mail.addresses import parse_mailbox
+from mail.dedupe import dedupe_key
+from mail.delivery import AFTER, TERMINAL, TRANSITIONS, Outcome, RetryPolicy, State, next_attempt, settle
+from mail.errors import Refused
+from mail.headers import Hop, find_header, header_block, received
+from mail.ids import uuid7
+
+ACCOUNT = Account(UUID(int=1), "shop", frozenset({"shop.example", "*.shop.example"}))
+KEY = bytes(range(32))
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+@pytest.mark.requirement("CORE-SMTP-002")
+def test_a_sender_outside_the_allowed_domains_is_refused_with_what_is_allowed() -> None:
+    check_sender(ACCOUNT, parse_mailbox("a@shop.example"))
+    check_sender(ACCOUNT, None)
+    with pytest.raises(Refused) as refused:
+        check_sender(ACCOUNT, parse_mailbox("a@other.example"))
+    assert str(refused.value) == (
+        "550 5.7.1 Account shop may not send from other.example; allowed: *.shop.example, shop.example"
+    )
+
+
+def test_a_credential_admits_its_own_secret_under_its_own_name_and_key() -> None:
+    credential = Credential(UUID(int=2), "shop-1", secret_digest(KEY, "shop-1", "right"), ACCOUNT)
+    assert credential.admits(KEY, "right")
+    assert not credential.admits(KEY, "wrong")
+    assert not credential.admits(bytes(32), "right")
+    assert secret_digest(KEY, "shop-2", "right") != credential.digest
+
+
+def test_a_short_credential_key_is_refused() -> None:
+    with pytest.raises(ValueError, match="the credential key has 31 bytes; it needs 32 or more"):
+        secret_digest(bytes(31), "a", "b")
+
+
+@given(st.integers(min_value=0, max_value=2**48 - 1), st.binary(min_size=10, max_size=10))
+def test_a_uuid7_carries_its_time_and_sorts_by_it(milliseconds: int, entropy: bytes) -> None:
+    made = uuid7(milliseconds, entropy)
+    assert (made.version, made.variant) == (7, "specified in RFC 4122")
+    assert made.int >> 80 == milliseconds
+    if milliseconds:
+        assert uuid7(milliseconds - 1, b"\xff" * 10) < made
+
+
+def test_headers_are_found_unfolded_and_only_in_the_header_block() -> None:
+    raw = b"Subject: one\r\n two\r\nmessage-id:<a@b>\r\nX-Bytes: \xff\r\n\r\nMessage-ID: <body>\r\n"
+    assert find_header(raw, "Subject") == "one two"
+    assert find_header(raw, "Message-ID") == "<a@b>"
+    assert find_header(raw, "X-Bytes") == "\ufffd"
+    assert find_header(raw, "X-None") is None
+    assert header_block(raw) == raw.partition(b"\r\n\r\n")[0]
+    assert header_block(b"\r\nSubject: no") == b""
+
+
+def test_the_received_header_names_who_how_what_and_when() -> None:
+    hop = Hop("client.example", "2001:db8::1", "relay.example", "ESMTPSA", "TLSv1.3 TLS_AES_128_GCM_SHA256")
+    assert received(hop, "id-1", "SESSION", NOW) == (
+        b"Received: from client.example ([IPv6:2001:db8::1])\r\n"
+        b"\t(TLSv1.3 TLS_AES_128_GCM_SHA256)\r\n"
+        b"\tby relay.example with ESMTPSA id id-1\r\n"
+        b"\t(session SESSION);\r\n"
+        b"\tSun, 22 Nov 2026 12:00:00 +0000\r\n"
+    )
+
+
+@given(st.text())
+def test_no_helo_can_break_the_received_header(helo: str) -> None:
+    header = received(Hop(helo, "192.0.2.1", "r", "ESMTP", ""), "i", "s", NOW)
+    assert header.count(b"\r\n") == header.count(b"\n") == 4
+    assert header.isascii()
+
+
+def key(**changes: object) -> bytes | None:
+    values: dict[str, object] = {
+        "credential": UUID(int=1),
+        "mail_from": "a@b",
+        "recipients": ["x@y", "z@y"],
+        "body": b"Message-ID: <1@b>\r\n\r\nhello\r\n",
+    }
+    return dedupe_key(**(values | changes))  # type: ignore[arg-type]
+
+
+def test_the_same_submission_has_the_same_key_whatever_the_order_of_recipients() -> None:
+    assert key() == key(recipients=["z@y", "x@y"])
+    changed = [
+        key(credential=UUID(int=2)),
+        key(mail_from="c@b"),
+        key(recipients=["x@y"]),
+        key(body=b"Message-ID: <2@b>\r\n\r\nhello\r\n"),
+        key(body=b"Message-ID: <1@b>\r\n\r\nhello!\r\n"),
+    ]
+    assert len({key(), *changed}) == 6
+
+
+def test_an_idempotency_key_decides_alone_within_its_credential() -> None:
+    first = key(body=b"X-Idempotency-Key: order-1\r\n\r\none\r\n")
+    assert first == key(body=b"X-Idempotency-Key: order-1\r\nMessage-ID: <9@b>\r\n\r\ntwo\r\n", mail_from="other@b")
+    assert first != key(body=b"X-Idempotency-Key: order-1\r\n\r\none\r\n", credential=UUID(int=2))
+
+
+def test_a_message_that_nothing_identifies_is_always_new() -> None:
+    assert key(body=b"Subject: cron\r\n\r\nsame as ever\r\n") is None
+
+
+def test_every_outcome_leads_to_a_state_that_sending_may_become() -> None:
+    assert AFTER.keys() == set(Outcome)
+    assert set(AFTER.values()) <= TRANSITIONS[State.SENDING]
+
+
+def test_terminal_states_are_the_recipients_fate() -> None:
+    assert {State.ACCEPTED, State.FAILED, State.EXPIRED} == TERMINAL
+    assert TRANSITIONS.keys() == set(State)
+
+
+def test_every_state_can_reach_an_end() -> None:
+    reachable = set(TERMINAL)
+    for _ in State:
+        reachable |= {state for state, following in TRANSITIONS.items() if following & reachable}
+    assert reachable == set(State)
+
+
+def test_waits_follow_the_schedule_and_repeat_its_last() -> None:
+    policy = RetryPolicy(waits=(60, 300, 600), jitter=0.0)
+    end = NOW + timedelta(days=2)
+    waits = [next_attempt(policy, n, NOW, end, random.Random(1)) for n in (0, 1, 2, 3, 4, 50)]
+    assert [(due - NOW).total_seconds() for due in waits if due] == [60, 60, 300, 600, 600, 600]
+
+
+@given(st.integers(min_value=1, max_value=20), st.integers())
+def test_jitter_stays_within_a_fifth(attempts: int, seed: int) -> None:
+    policy = RetryPolicy(waits=(60, 300, 600))
+    due = next_attempt(policy, attempts, NOW, NOW + timedelta(days=2), random.Random(seed))
+    exact = policy.waits[min(attempts, 3) - 1]
+    assert due is not None
+    assert 0.8 * exact <= (due - NOW).total_seconds() <= 1.2 * exact
+
+
+def test_what_would_wait_past_its_expiry_expires() -> None:
+    policy = RetryPolicy(waits=(60,))
+    assert next_attempt(policy, 1, NOW, NOW + timedelta(seconds=40), random.Random(1)) is None
+    assert settle(Outcome.TEMPORARY, None) is State.EXPIRED
+    assert settle(Outcome.TEMPORARY, NOW) is State.DEFERRED
+    assert settle(Outcome.UNKNOWN, None) is State.UNKNOWN
+    assert settle(Outcome.ACCEPTED, None) is State.ACCEPTED
+
+
+def test_a_digest_is_an_hmac_of_the_name_and_the_secret() -> None:
+    assert len(secret_digest(KEY, "a", "b")) == hashlib.sha256().digest_size

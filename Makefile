@@ -9,7 +9,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .local/uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 EMULATOR := .local/emulator
 
-.PHONY: help setup demo up down status test check bench plan format
+.PHONY: help setup demo up down status test check bench plan format docs
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ check: setup ## Check format, lint, types, architecture
 format: setup ## Format the code and fix what can be fixed
 	@$(RUN) ruff check --fix-only --quiet .
 	@$(RUN) ruff format .
+
+docs: setup ## Write the reference pages from the code
+	@PYTHONPATH=. $(RUN) python docs/generate.py
 
 bench: setup ## Measure speed against baselines
 	@$(RUN) python -m bench

@@ -1,0 +1,87 @@
+"""What holds for every node of every stack. Each check returns the offenders."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from infra.graph import Graph, Node
+from infra.names import BUCKET_LIMIT, PULUMI_SUFFIX, QUEUE_LIMIT
+from tests.infra import aws_shapes, pulumi_shapes
+
+_LIMITS = {"aws:s3/bucket:Bucket": BUCKET_LIMIT, "aws:sqs/queue:Queue": QUEUE_LIMIT}
+_STATEFUL = {"aws:kms/key:Key", "aws:s3/bucket:Bucket", "aws:sqs/queue:Queue"}
+
+
+def duplicates(graph: Graph) -> list[str]:
+    return [urn for urn, times in Counter(node.urn for node in graph.nodes).items() if times > 1]
+
+
+def orphans(graph: Graph) -> list[str]:
+    components = {node.urn for node in graph.components}
+    return [node.urn for node in graph.resources if node.parent not in components]
+
+
+def strays(graph: Graph) -> list[str]:
+    (provider,) = graph.of_type("pulumi:providers:aws")
+    return [node.urn for node in graph.resources if node.provider.rpartition("::")[0] != provider.urn]
+
+
+def misspelt(graph: Graph) -> list[str]:
+    return [problem for node in graph.resources for problem in pulumi_shapes.problems(node)]
+
+
+def refused_by_aws(graph: Graph) -> list[str]:
+    return [problem for node in graph.resources for problem in aws_shapes.problems(node)]
+
+
+def ignoring_nothing(graph: Graph) -> list[str]:
+    return [
+        f"{node.urn} {path}"
+        for node in graph.resources
+        for path in node.ignore_changes
+        if path.partition("[")[0].partition(".")[0] not in pulumi_shapes.properties(node.type)
+    ]
+
+
+def outputs_as_text(graph: Graph) -> list[str]:
+    return [node.urn for node in graph.nodes for text in _texts(node.inputs) if "Calling __str__" in text]
+
+
+def too_long(graph: Graph) -> list[str]:
+    return [
+        node.name
+        for node in graph.resources
+        if len(node.name) + PULUMI_SUFFIX > _LIMITS.get(node.type, len(node.name) + PULUMI_SUFFIX)
+    ]
+
+
+def deprecated(graph: Graph) -> list[str]:
+    return [node.urn for node in graph.resources if node.type.startswith("aws:s3/") and node.type.endswith("V2")]
+
+
+def unprotected(graph: Graph) -> list[Node]:
+    return [node for node in graph.resources if node.type in _STATEFUL and not node.protect]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+
+
+ALL = [
+    duplicates,
+    orphans,
+    strays,
+    misspelt,
+    refused_by_aws,
+    ignoring_nothing,
+    outputs_as_text,
+    too_long,
+    deprecated,
+]

@@ -29,7 +29,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
-    aws_region: str = Field(default="eu-central-1", description="AWS region of the queue, bucket, keys and secrets.")
+    aws_region: str = Field(default="us-east-1", description="AWS region of the queue, bucket, keys and secrets.")
     database_url: Annotated[str, AfterValidator(_without_password)] = Field(
         description="PostgreSQL address, postgresql://user@host:port/name, without a password."
     )

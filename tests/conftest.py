@@ -1,16 +1,23 @@
-"""Real parts for every test: AWS APIs served on loopback."""
+"""Real parts for every test: AWS APIs and PostgreSQL, served on loopback."""
 
+import itertools
 import os
+import signal
 import socket
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from moto.server import ThreadedMotoServer
 
+from backing.postgres import migrate
+from local import postgres
+from local.places import Places
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]
@@ -82,3 +89,44 @@ def aws_url(request: pytest.FixtureRequest) -> str:
     """Each AWS server in turn: where they differ, one of them is wrong about AWS."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server with a migrated database to copy, as `postgresql://user@host:port`."""
+    places, port = Places(tmp_path_factory.mktemp("postgres")), free_port()
+    places.create()
+    subprocess.run([sys.executable, "-m", "local.postgres", places.state, "--fast"], cwd=ROOT, check=True)
+    os.environ["PGPASSFILE"] = str(places.pgpass)
+    url = f"postgresql://{postgres.USER}@127.0.0.1:{port}"
+    with (places.log / "postgres.log").open("wb") as log:
+        command = postgres.here(places).server(port, fast=True)
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd="/")
+        try:
+            wait_until(lambda: connects(f"{url}/postgres"), 30, f"PostgreSQL did not start: {log.name}")
+            migrate.upgrade(migrate.Target(f"{url}/{postgres.DATABASE}"))
+            yield url
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(30)
+
+
+def connects(url: str) -> bool:
+    try:
+        psycopg.connect(url, connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def database_url(postgres_url: str) -> Iterator[str]:
+    """A migrated database of this test's own; the password comes from PGPASSFILE."""
+    name = f"test_{next(_numbers)}"
+    with psycopg.connect(f"{postgres_url}/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {postgres.DATABASE} STRATEGY FILE_COPY".encode())
+        yield f"{postgres_url}/{name}"
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())

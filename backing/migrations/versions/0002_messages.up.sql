@@ -47,12 +47,13 @@ CREATE TABLE delivery (
     lease_owner      text,
     lease_until      timestamptz,
     lease_token      bigint NOT NULL DEFAULT 0,        -- fencing: a result carries the token of its claim
-    next_attempt_at  timestamptz,
+    next_attempt_at  timestamptz,                      -- a deferred or unknown one may not be claimed before
+    -- When the dispatcher puts it on the queue (again). Null while its body rides on the queue, and at the end.
+    dispatch_at      timestamptz,
     finished_at      timestamptz
 );
 CREATE INDEX delivery_message ON delivery (message_id);
-CREATE INDEX delivery_due ON delivery (next_attempt_at) WHERE state IN ('deferred', 'unknown');
-CREATE INDEX delivery_lease ON delivery (lease_until) WHERE state = 'sending';
+CREATE INDEX delivery_dispatch ON delivery (dispatch_at) WHERE dispatch_at IS NOT NULL;
 
 -- The unit of truth.
 CREATE TABLE recipient (

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from backing.admin import Admin, AdminError, IssuedCredential
-from backing.arguments import new_account, parse
+from backing.arguments import new_account, parse, provider
 from backing.aws import Aws
 from backing.postgres import migrate
 from backing.postgres.pool import Database, sign_in
@@ -52,6 +52,9 @@ async def _change(arguments: argparse.Namespace) -> str:
                 return _issued(await admin.create_account(new_account(arguments)), as_json=arguments.json)
             case "account", "list":
                 return _listed(await admin.accounts(), as_json=arguments.json)
+            case "account", "provider":
+                await admin.set_provider(arguments.name, provider(arguments))
+                return f"Account {arguments.name} now delivers through {arguments.provider or arguments.smtp}."
             case "account", _:
                 await admin.disable_account(arguments.name)
                 return f"Account {arguments.name} can sign in no more; what it sent is still delivered."

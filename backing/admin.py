@@ -83,17 +83,22 @@ class Admin:
         """
         domains, account_id = sender_domains(new.allowed_domains), new_id()
         row = {"id": account_id, "name": new.name, "allowed_domains": domains, "on_unknown": new.on_unknown}
-        provider_id = new_id()
-        sealed = await self._seal(provider_id, new.provider)
         try:
             async with self._database.transaction() as connection:
                 await connection.execute(SQL["create_account"], row)
-                chosen = await self._provider(connection, account_id, provider_id, new.provider, sealed)
-                ids = {"account_id": account_id, "provider_id": chosen}
-                await connection.execute(SQL["set_default_provider"], ids)
+                await self._set_provider(connection, account_id, new.provider)
                 return await self._credential(connection, account_id, new.name, new.username)
         except sql_errors.IntegrityError as error:
             raise _explained(error) from None
+
+    async def set_provider(self, account: str, provider: NewProvider | str) -> None:
+        """Give an account another default provider, or its provider other settings.
+
+        Raises:
+            AdminError: there is no such account or provider.
+        """
+        async with self._database.transaction() as connection:
+            await self._set_provider(connection, await self._account(connection, account), provider)
 
     async def create_credential(self, account: str, username: str | None) -> IssuedCredential:
         """Give an account another credential.
@@ -103,10 +108,8 @@ class Admin:
         """
         try:
             async with self._database.transaction() as connection:
-                row = await (await connection.execute(SQL["find_account"], {"name": account})).fetchone()
-                if row is None:
-                    raise AdminError(f"there is no account {account!r}; `account list` shows those there are")
-                return await self._credential(connection, row[0], account, username)
+                account_id = await self._account(connection, account)
+                return await self._credential(connection, account_id, account, username)
         except sql_errors.IntegrityError as error:
             raise _explained(error) from None
 
@@ -130,29 +133,27 @@ class Admin:
             if (await connection.execute(SQL[statement], values)).rowcount == 0:
                 raise AdminError(otherwise)
 
-    async def _seal(self, provider_id: UUID, provider: NewProvider | str) -> bytes | None:
-        if isinstance(provider, str) or provider.secret is None:
-            return None
-        return await self._vault.seal(provider_id, provider.secret)
+    async def _account(self, connection: Connection, name: str) -> UUID:
+        row = await (await connection.execute(SQL["find_account"], {"name": name})).fetchone()
+        if row is None:
+            raise AdminError(f"there is no account {name!r}; `account list` shows those there are")
+        account_id: UUID = row[0]
+        return account_id
 
-    async def _provider(
-        self,
-        connection: Connection,
-        account_id: UUID,
-        provider_id: UUID,
-        provider: NewProvider | str,
-        sealed: bytes | None,
-    ) -> UUID:
+    async def _set_provider(self, connection: Connection, account_id: UUID, provider: NewProvider | str) -> None:
+        name = provider if isinstance(provider, str) else provider.name
+        wanted = {"account_id": account_id, "name": name}
+        statement = SQL["find_provider" if isinstance(provider, str) else "own_provider"]
+        row = await (await connection.execute(statement, wanted)).fetchone()
         if isinstance(provider, NewProvider):
-            row = {"id": provider_id, "account_id": account_id, "name": provider.name, "kind": provider.kind}
-            await connection.execute(SQL["create_provider"], row | {"config": Jsonb(provider.config), "secret": sealed})
-            return provider_id
-        wanted = {"name": provider, "account_id": account_id}
-        found = await (await connection.execute(SQL["find_provider"], wanted)).fetchone()
-        if found is None:
-            raise AdminError(f"there is no provider {provider!r} that this account may use")
-        chosen: UUID = found[0]
-        return chosen
+            row = row or (new_id(),)
+            # Sealed under its final id: a secret opens for its own provider only.
+            secret = await self._vault.seal(row[0], provider.secret) if provider.secret is not None else None
+            values = {"id": row[0], "kind": provider.kind, "config": Jsonb(provider.config), "secret": secret}
+            await connection.execute(SQL["put_provider"], wanted | values)
+        if row is None:
+            raise AdminError(f"there is no provider {name!r} that this account may use")
+        await connection.execute(SQL["set_default_provider"], {"account_id": account_id, "provider_id": row[0]})
 
     async def _credential(
         self, connection: Connection, account_id: UUID, account: str, username: str | None

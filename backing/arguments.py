@@ -21,6 +21,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
     account = nouns.add_parser("account", help="tenants").add_subparsers(dest="verb", required=True)
     _create(account.add_parser("create", help="make an account with a credential and a default provider"))
+    change = account.add_parser("provider", help="give an account another default provider, or change its settings")
+    change.add_argument("name")
+    _provider(change)
     account.add_parser("list", help="show all accounts").add_argument("--json", action="store_true")
     account.add_parser("disable", help="let an account sign in no more").add_argument("name")
 
@@ -41,6 +44,10 @@ def _create(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--username", help="SMTP user name; default: made from the account's name")
     parser.add_argument("--on-unknown", type=OnUnknown, choices=list(OnUnknown), default=OnUnknown.RESEND)
     parser.add_argument("--json", action="store_true", help="print the credential as JSON")
+    _provider(parser)
+
+
+def _provider(parser: argparse.ArgumentParser) -> None:
     provider = parser.add_mutually_exclusive_group(required=True)
     provider.add_argument("--provider", help="name of a provider shared by all accounts")
     provider.add_argument("--smtp", metavar="HOST:PORT", help="deliver through this SMTP server")
@@ -58,13 +65,21 @@ def new_account(arguments: argparse.Namespace) -> NewAccount:
     return NewAccount(
         name=arguments.name,
         allowed_domains=tuple(arguments.domain),
-        provider=arguments.provider or _smtp_provider(arguments),
+        provider=provider(arguments),
         username=arguments.username,
         on_unknown=arguments.on_unknown,
     )
 
 
-def _smtp_provider(arguments: argparse.Namespace) -> NewProvider:
+def provider(arguments: argparse.Namespace) -> NewProvider | str:
+    """Give the provider that `--smtp` or `--provider` describes.
+
+    Raises:
+        ValueError: as for `new_account`.
+    """
+    if arguments.provider:
+        name: str = arguments.provider
+        return name
     host, _, port = arguments.smtp.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:  # noqa: PLR2004 - a TCP port
         raise ValueError(f"--smtp {arguments.smtp!r}: expected HOST:PORT with a port from 1 to 65535")

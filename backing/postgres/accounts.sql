@@ -4,9 +4,16 @@ SELECT credential.id, credential.username, credential.digest, account.id, accoun
 FROM credential JOIN account ON account.id = credential.account_id
 WHERE credential.username = %(username)s AND credential.revoked_at IS NULL AND account.disabled_at IS NULL;
 
--- create_provider --
+-- put_provider --
+-- Makes a provider of an account, or replaces the one of that name; workers see the new version at their next claim.
 INSERT INTO provider (id, account_id, name, kind, config, secret)
-VALUES (%(id)s, %(account_id)s, %(name)s, %(kind)s, %(config)s, %(secret)s);
+VALUES (%(id)s, %(account_id)s, %(name)s, %(kind)s, %(config)s, %(secret)s)
+ON CONFLICT (account_id, name) DO UPDATE
+SET kind = excluded.kind, config = excluded.config, secret = excluded.secret, enabled = true,
+    version = provider.version + 1;
+
+-- own_provider --
+SELECT id FROM provider WHERE account_id = %(account_id)s AND name = %(name)s FOR UPDATE;
 
 -- create_account --
 INSERT INTO account (id, name, allowed_domains, on_unknown)

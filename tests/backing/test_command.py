@@ -157,6 +157,21 @@ def test_a_wrong_environment_is_told_key_by_key(run: Run) -> None:
     )
 
 
+def test_a_provider_gets_other_settings_and_a_new_version(run: Run, database_url: str, tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("one")
+    create = ("account", "create", "shop", "--domain", "a.b", "--smtp", "old.example:25")
+    assert run(*create, "--smtp-user", "u", "--smtp-password-file", str(password)).returncode == 0
+    changed = run("account", "provider", "shop", "--smtp", "new.example:587")
+    assert (changed.returncode, changed.stdout) == (0, "Account shop now delivers through new.example:587.\n")
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute("SELECT config, secret, version FROM provider").fetchall()
+    assert rows == [({"host": "new.example", "port": 587, "tls": "starttls"}, None, 2)]
+    assert run("account", "provider", "none", "--smtp", "h:25").stderr == (
+        "error: there is no account 'none'; `account list` shows those there are\n"
+    )
+
+
 @pytest.mark.parametrize("arguments", [("account", "list"), ("migrate", "current")])
 def test_a_database_that_is_away_is_said(run: Run, arguments: tuple[str, ...]) -> None:
     failed = run(*arguments, DATABASE_URL="postgresql://u@127.0.0.1:9/d", DATABASE_ACQUIRE_TIMEOUT_SECONDS="1")

@@ -1,0 +1,176 @@
+"""A development CA and the server certificate it signs. `python -m local.certificates FOLDER [--rsa]`."""
+
+import ipaddress
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+LIFETIME = timedelta(days=365)
+# Clocks of containers and their hosts differ a little.
+CLOCK_SKEW = timedelta(minutes=5)
+NAMES = (
+    x509.DNSName("localhost"),
+    x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+    x509.IPAddress(ipaddress.ip_address("::1")),
+)
+FILES = ("ca.pem", "ca.key", "server.pem", "server.key")
+
+
+class UnusableCertificates(Exception):  # noqa: N818 - reads as a sentence where it is raised
+    """Files are there, but they are no working pair; a person decides what becomes of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """A certificate that signs others, and its key."""
+
+    certificate: x509.Certificate
+    key: Key
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _builder(common_name: str, key: Key, issuer: Authority | None, now: datetime) -> x509.CertificateBuilder:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    issuer_key = issuer.certificate.public_key() if issuer else key.public_key()
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(issuer.certificate.subject if issuer else name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - CLOCK_SKEW)
+        .not_valid_after(now - CLOCK_SKEW + LIFETIME)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), critical=False)  # type: ignore[arg-type]
+    )
+
+
+def authority(key: Key, now: datetime) -> Authority:
+    """Make a CA that signs server certificates only, and nothing below them."""
+    builder = (
+        _builder("smtp-proxy local development CA", key, None, now)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+    )
+    return Authority(builder.sign(key, hashes.SHA256()), key)
+
+
+def server(issuer: Authority, key: Key, now: datetime) -> x509.Certificate:
+    """Make the certificate for this machine's own names."""
+    builder = (
+        _builder("localhost", key, issuer, now)
+        .add_extension(x509.SubjectAlternativeName(NAMES), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+    )
+    return builder.sign(issuer.key, hashes.SHA256())
+
+
+def elliptic() -> Key:
+    """Make an ECDSA P-256 key: a handshake costs a fraction of RSA's."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def rsa_2048() -> Key:
+    """Make an RSA 2048 key, for clients that know nothing else."""
+    return rsa.generate_private_key(65537, 2048)
+
+
+def write(folder: Path, new_key: Callable[[], Key], now: datetime) -> None:
+    """Write both certificates and both keys."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ca = authority(new_key(), now)
+    key = new_key()
+    chain = server(ca, key, now).public_bytes(serialization.Encoding.PEM)
+    root = ca.certificate.public_bytes(serialization.Encoding.PEM)
+    contents = (root, _pem(ca.key), chain + root, _pem(key))
+    for name, content in zip(FILES, contents, strict=True):
+        _replace(folder / name, content, 0o600 if name.endswith(".key") else 0o644)
+
+
+def _pem(key: Key) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _replace(file: Path, content: bytes, mode: int) -> None:
+    unfinished = file.with_name(f".{file.name}")
+    unfinished.unlink(missing_ok=True)
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as output:
+        output.write(content)
+        # The umask may have taken the read permission that everybody else is to have.
+        os.fchmod(output.fileno(), mode)
+    unfinished.replace(file)
+
+
+def expiry(folder: Path) -> datetime:
+    """Return when the first of the existing certificates ends.
+
+    Raises:
+        UnusableCertificates: they cannot be read, or do not belong together.
+    """
+    try:
+        ca = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
+        certificate = x509.load_pem_x509_certificates((folder / "server.pem").read_bytes())[0]
+        key = serialization.load_pem_private_key((folder / "server.key").read_bytes(), None)
+        certificate.verify_directly_issued_by(ca)
+    except (OSError, ValueError, TypeError) as error:
+        raise UnusableCertificates(f"{folder}: {error}; remove its files to have new ones made") from None
+    if certificate.public_key() != key.public_key():
+        raise UnusableCertificates(f"{folder}: server.key does not fit server.pem; remove both to have new ones made")
+    return min(ca.not_valid_after_utc, certificate.not_valid_after_utc)
+
+
+def ensure(folder: Path, new_key: Callable[[], Key], now: datetime) -> str:
+    """Make certificates if there are none, renew them if they have expired, else leave them alone; say which.
+
+    Raises:
+        UnusableCertificates: something is there that is better not overwritten.
+    """
+    if not any((folder / name).exists() for name in FILES):
+        write(folder, new_key, now)
+        return f"made a development CA and a server certificate in {folder}"
+    ends = expiry(folder)
+    if ends > now:
+        return f"certificates in {folder} are kept; they end {ends:%Y-%m-%d}"
+    write(folder, new_key, now)
+    return f"certificates in {folder} had expired on {ends:%Y-%m-%d}; new ones were made: trust the new ca.pem"
+
+
+def main(arguments: list[str]) -> int:
+    """Do that for a folder."""
+    try:
+        print(ensure(Path(arguments[0]), rsa_2048 if "--rsa" in arguments else elliptic, datetime.now(UTC)))
+    except UnusableCertificates as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -9,7 +9,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .local/uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 EMULATOR := .local/emulator
 
-.PHONY: help setup demo up down status test check bench plan format docs
+.PHONY: help setup demo up down status admin test check bench plan format docs
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,7 @@ setup: $(UV) ## Install everything into .venv and .local (no root needed)
 	@UV_PROJECT_ENVIRONMENT=$(EMULATOR) $(UV) sync --frozen --quiet --only-group emulator
 
 demo: setup ## Start the product, send real mail through it, show what happened
+	@$(RUN) python -m infra.plan prod
 	@$(RUN) python -m local demo
 
 up: setup ## Start the product on this machine and leave it running
@@ -34,8 +35,11 @@ down: setup ## Stop it
 status: setup ## Show what runs, where, and how it is
 	@$(RUN) python -m local status
 
+admin: setup ## Run the operator's command against it (ARGS="account list")
+	@$(RUN) python -m local admin $(ARGS)
+
 test: setup ## Run every test
-	@$(RUN) pytest -n 2 --cov --cov-report=term
+	@$(RUN) pytest -n 2 --dist loadfile --cov --cov-report=term
 
 check: setup ## Check format, lint, types, architecture
 	@$(RUN) ruff format --check .

@@ -3,11 +3,12 @@
 import argparse
 import asyncio
 import json
+import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 
-from local import logs, stack, state, table
+from local import logs, settings, stack, state, table
 from local.arguments import options, parse
 from local.demo import demo
 from local.lock import AlreadyRunning
@@ -22,21 +23,23 @@ from local.supervisor import Audience, supervise
 def main(arguments: list[str], doors: Iterable[Door] = DOORS, program: str = stack.PROGRAM) -> int:
     """Do what the command line says; `program` is the module that starts a stack of these doors in the background."""
     asked = parse(arguments)
+    commands: dict[str, Callable[[], int]] = {
+        "up": lambda: _up_detached(asked, program) if asked.detach else _up(asked, doors),
+        "demo": lambda: _demo(asked, program),
+        "status": lambda: _status(asked),
+        "down": lambda: _down(asked),
+        "admin": lambda: _admin(asked),
+        "logs": lambda: logs.show(Places(asked.state).log, asked.part, asked.lines, follow=asked.follow),
+    }
     try:
-        match asked.command:
-            case "up":
-                return _up_detached(asked, program) if asked.detach else _up(asked, doors)
-            case "demo":
-                return _demo(asked, program)
-            case "status":
-                return _status(asked)
-            case "down":
-                return _down(asked)
-            case _:
-                return logs.show(Places(asked.state).log, asked.part, asked.lines, follow=asked.follow)
+        return commands[asked.command]()
     except (AlreadyRunning, NoPostgres, NoFreePorts, stack.NeverStarted, stack.NotStarted, stack.NotStopped) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        # Whoever read us, `head` for one, has seen enough; the last flush must not complain again.
+        sys.stdout = None  # type: ignore[assignment] # what Python itself does where there is no output
+        return 0
 
 
 def _up(asked: argparse.Namespace, doors: Iterable[Door]) -> int:
@@ -82,6 +85,13 @@ def _is_well(found: Stack) -> bool:
 def _down(asked: argparse.Namespace) -> int:
     print("stopped" if stack.stop(asked.state) else "nothing runs")
     return 0
+
+
+def _admin(asked: argparse.Namespace) -> int:
+    """Run the operator's command in the environment of a stack."""
+    environment = settings.inherited() | stack.describe(asked.state).environment
+    command = [settings.python(), "-m", "backing", *asked.words]
+    return subprocess.run(command, check=False, env=environment, cwd=settings.ROOT).returncode
 
 
 def _changed(name: str, status: PartStatus) -> None:

@@ -75,9 +75,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     logs.add_argument("part", nargs="?", help="default: all of them")
     logs.add_argument("-f", "--follow", action="store_true", help="go on until Ctrl-C")
     logs.add_argument("-n", "--lines", type=int, default=20, help="last lines of each (default: 20)")
+    admin = commands.add_parser("admin", help="run the operator's command, `python -m backing`, against it")
+    admin.add_argument("words", nargs=argparse.REMAINDER, help="as in: account list")
     for starting in (up, demo):
         _starting(starting)
-    for command in (up, demo, status, down, logs):
+    for command in (up, demo, status, down, logs, admin):
         command.add_argument(
             "--state", type=_folder, default=ROOT / ".local", help="folder that holds all of it (default: .local)"
         )

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,12 +79,23 @@ async def send(stack: Stack, kind: Kind, tls: str) -> list[Sent]:
 
 def command(stack: Stack, tls: str, verb: str = "batch") -> tuple[str, ...]:
     """Return the words that send mail through a stack as its own account."""
+    return (settings.python(), "-m", "client", verb, *server(stack, tls), "--from", "demo@local.example")
+
+
+def server(stack: Stack, tls: str) -> tuple[str, ...]:
+    """Return the client's options for one of the two doors."""
     account = tenant.of(stack.state_dir)
     return (
-        *(settings.python(), "-m", "client", verb, "--host", "localhost", "--port", str(stack.ports[TLS[tls]])),
-        *("--tls", tls, "--ca", str(stack.ca_file), "--user", account.username if account else tenant.NAME),
-        *("--password-file", str(tenant.password_file(stack.state_dir)), "--from", "demo@local.example"),
+        *("--host", "localhost", "--port", str(stack.ports[TLS[tls]]), "--tls", tls, "--ca", str(stack.ca_file)),
+        *("--user", account.username if account else tenant.NAME),
+        *("--password-file", str(tenant.password_file(stack.state_dir))),
     )
+
+
+def first_mail(stack: Stack) -> str:
+    """Return a command to paste."""
+    letter = ("--from", "app@local.example", "--to", "someone@example.net", "--subject", "Hello", "--text", "It works.")
+    return shlex.join((settings.client(), "send", *server(stack, "starttls"), *letter))
 
 
 def _accepted(document: dict[str, Any], kind: str, tls: str) -> Iterator[Sent]:

@@ -47,5 +47,7 @@ def python() -> str:
 
 
 def client() -> str:
-    """Return the installed test client as one would type it."""
-    return str(Path(sys.executable).with_name("smtp-client"))
+    """Return the installed test client as one would type it here."""
+    program = Path(sys.executable).with_name("smtp-client")
+    here = Path.cwd()
+    return str(program.relative_to(here)) if program.is_relative_to(here) else str(program)

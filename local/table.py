@@ -1,6 +1,5 @@
 """What people are shown: a table on a terminal, plain columns elsewhere."""
 
-import shlex
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -8,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from local import settings, tenant
+from local import letters, tenant
 from local.ports import LOOPBACK
 from local.state import PartStatus, Stack
 
@@ -71,23 +70,8 @@ def duration(seconds: float) -> str:
 def welcome(stack: Stack) -> None:
     """Tell what one needs to use the stack."""
     show(("", ""), facts(stack), "smtp-proxy runs on this machine")
-    account = tenant.of(stack.state_dir)
-    if account and "relay" in stack.parts:
-        words = shlex.join(
-            ["--host", "localhost", "--port", str(stack.ports["RELAY_STARTTLS_PORT"]), "--ca", str(stack.ca_file)]
-            + ["--user", account.username, "--password-file", str(tenant.password_file(stack.state_dir))]
-            + [
-                "--from",
-                "app@local.example",
-                "--to",
-                "someone@example.net",
-                "--subject",
-                "Hello",
-                "--text",
-                "It works.",
-            ]
-        )
-        print(f"\nSend a first mail:\n  {settings.client()} send {words}")
+    if tenant.of(stack.state_dir) and "relay" in stack.parts:
+        print(f"\nSend a first mail:\n  {letters.first_mail(stack)}\n")
 
 
 def facts(stack: Stack) -> list[tuple[str, str]]:

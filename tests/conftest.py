@@ -63,7 +63,7 @@ def ministack_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [python, "-m", "uvicorn", "ministack.app:app", "--host", "127.0.0.1", "--port", str(port)],
-            env={"PATH": os.environ["PATH"], "HOME": str(folder), "IOT_MTLS_ENABLED": "0", "GATEWAY_PORT": str(port)},
+            env={"PATH": os.environ["PATH"], "HOME": str(folder), "IOT_MTLS_ENABLED": "0"},
             cwd=folder,
             stdout=log,
             stderr=subprocess.STDOUT,

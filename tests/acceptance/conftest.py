@@ -22,13 +22,6 @@ WORKER_DISPATCH_SECONDS=0.5
 """
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One stack serves all of these tests, so one process runs them."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("stack"))
-
-
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     state = tmp_path_factory.mktemp("stack")

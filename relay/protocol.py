@@ -1,0 +1,263 @@
+"""One connection: octets from the transport, through TLS, to lines, and replies back.
+
+Takes the place of aiosmtpd's stream reader and writer, which keep a message without line ends for ever, write each
+reply by itself, run TLS at 287 KiB a connection and cancel the session, a message half committed, when the client
+hangs up.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import Final, cast
+
+from aiosmtpd.smtp import SMTP
+from typing_extensions import override
+
+from mail.errors import Reply
+from relay import replies
+from relay.commands import MAX_AUTH
+from relay.tunnel import Tunnel
+
+# Above this much unread input the transport is paused, above this much unsent output the session is.
+_MAX_BUFFER: Final = 65_536
+# How long a peer that still talks has to read our last words before the connection is cut.
+LINGER_SECONDS: Final = 2.0
+
+
+class Goodbye(Exception):  # noqa: N818 - an ending, not an error
+    """The session ends; says why, for the log, and carries the last reply where there is one."""
+
+    def __init__(self, why: str, reply: Reply | None = None) -> None:
+        self.why = why
+        self.reply = reply
+        super().__init__(why)
+
+
+class LineTooLong(Exception):  # noqa: N818 - a fact about a line
+    """A line was longer than any may be; it has been skipped to its end."""
+
+
+class Connection(SMTP):
+    """The wire under a session.
+
+    Args:
+        loop: the event loop.
+        idle_seconds: longest silence of a peer we wait for.
+    """
+
+    transport: asyncio.Transport
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, idle_seconds: float) -> None:
+        # Not SMTP's own: it looks itself up for 0.26 ms a connection, for hooks and a reader that are not used here.
+        self.loop = loop
+        self._idle_seconds = idle_seconds
+        self._input = bytearray()
+        self._output = bytearray()
+        self._tunnel: Tunnel | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._waiting_since = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._writable = True
+        self._reading = True
+        self._ended = False
+        self._finished = False
+        self.octets_in = 0
+        self.tls_fault: str | None = None
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(high=_MAX_BUFFER)
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        if self._finished:
+            return
+        self.octets_in += len(data)
+        self._input += data if self._tunnel is None else self._through_tunnel(self._tunnel, data)
+        if self._reading and len(self._input) > _MAX_BUFFER:
+            self._reading = False
+            self.transport.pause_reading()
+        self._wake()
+
+    @override
+    def eof_received(self) -> bool:
+        """Note that nothing more will come; a peer may close its side and still wait for our reply."""
+        self._ended = True
+        self._wake()
+        return not self._finished
+
+    @override
+    def connection_lost(self, error: Exception | None) -> None:
+        self._ended = True
+        self._writable = True
+        self._wake()
+        if self._timer:
+            self._timer.cancel()
+
+    @override
+    def pause_writing(self) -> None:
+        self._writable = False
+
+    @override
+    def resume_writing(self) -> None:
+        self._writable = True
+        self._wake()
+
+    @override
+    async def push(self, status: str | bytes) -> None:
+        """Send a reply with the next flush."""
+        self._output += status.encode("ascii", "backslashreplace") if isinstance(status, str) else status
+        self._output += b"\r\n"
+        if len(self._output) > _MAX_BUFFER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand all replies to the transport at once (RFC 2920, section 3.2)."""
+        if not self._output or self.transport.is_closing():
+            return
+        data = bytes(self._output)
+        self._output.clear()
+        if self._tunnel is not None:
+            self._tunnel.send(data)
+            data = self._tunnel.outgoing()
+        self.transport.write(data)
+
+    async def read_line(self) -> bytes:
+        """Give the next line without its CRLF.
+
+        Raises:
+            LineTooLong: it was; the input stands behind it.
+            Goodbye: the peer is gone, idle or told to leave.
+        """
+        too_long = False
+        start = 0
+        while not self._writable:
+            await self._more()
+        while (end := self._input.find(b"\r\n", start)) < 0:
+            if len(self._input) > MAX_AUTH:
+                too_long = True
+                # The last octet may be the CR of the line's end.
+                del self._input[:-1]
+            start = max(len(self._input) - 1, 0)
+            await self._more()
+        line = bytes(self._input[:end])
+        del self._input[: end + 2]
+        if too_long or len(line) > MAX_AUTH:
+            raise LineTooLong
+        return line
+
+    async def read_piece(self) -> bytes:
+        """Give what came, as much as there is."""
+        while not self._input:
+            await self._more()
+        piece = bytes(self._input)
+        self._input.clear()
+        return piece
+
+    def unread(self, rest: bytes) -> None:
+        """Put back what was read too much."""
+        self._input[:0] = rest
+
+    @property
+    def unread_input(self) -> bool:
+        """Whether something of the peer waits to be read."""
+        return bool(self._input)
+
+    @property
+    def gone(self) -> bool:
+        """Whether nothing more will come from the peer."""
+        return self._ended
+
+    def begin_tls(self, context: ssl.SSLContext) -> None:
+        """Take all that comes from now on for TLS."""
+        self.flush()
+        self._tunnel = Tunnel(context)
+
+    async def tls_established(self) -> dict[str, str]:
+        """Wait for the handshake; give version and cipher.
+
+        Raises:
+            Goodbye: there was no agreement, or the peer went away.
+        """
+        assert self._tunnel  # noqa: S101 - begin_tls came before
+        while not self._tunnel.established:
+            try:
+                await self._more()
+            except Goodbye as end:
+                raise Goodbye("no TLS" if self.tls_fault else end.why) from None
+        return self._tunnel.facts
+
+    def finish(self) -> None:
+        """Send what is due and close; what the peer still says is dropped, lest a reset destroy our last words."""
+        if self._tunnel is not None and not self._tunnel.established:
+            self._output.clear()
+        self.flush()
+        self._finished = True
+        self._input.clear()
+        if self.transport.is_closing():
+            return
+        if self._ended:
+            self.transport.close()
+        else:
+            self._bid_farewell()
+        self._rearm(LINGER_SECONDS, self.transport.abort)
+
+    def interrupt(self, end: Goodbye) -> None:
+        """Let the wait for the peer end so, if there is one."""
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_exception(end)
+
+    async def _more(self) -> None:
+        """Give the peer what it is due and wait for it: for input, for room to write, for its end."""
+        self.flush()
+        if self._ended:
+            raise Goodbye("gone")
+        if not self._reading and len(self._input) <= _MAX_BUFFER:
+            self._reading = True
+            self.transport.resume_reading()
+        self._waiting_since = self.loop.time()
+        if self._timer is None:
+            self._timer = self.loop.call_later(self._idle_seconds, self._check_idle)
+        self._waiter = self.loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _bid_farewell(self) -> None:
+        if self._tunnel is not None:
+            self._tunnel.close()
+            self.transport.write(self._tunnel.outgoing())
+        if not self._reading:
+            self.transport.resume_reading()
+        self.transport.write_eof()
+
+    def _wake(self) -> None:
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _check_idle(self) -> None:
+        """Look whether the peer has been silent for too long: one timer for a session, not one for a command."""
+        silent = self.loop.time() - self._waiting_since if self._waiter else 0.0
+        if silent >= self._idle_seconds:
+            self.interrupt(Goodbye("idle", replies.IDLE))
+            silent = 0.0
+        self._rearm(self._idle_seconds - silent, self._check_idle)
+
+    def _rearm(self, seconds: float, action: Callable[[], None]) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self.loop.call_later(seconds, action)
+
+    def _through_tunnel(self, tunnel: Tunnel, data: bytes) -> bytes:
+        plain = b""
+        try:
+            plain = tunnel.receive(data)
+        except ssl.SSLError as error:
+            self.tls_fault = error.reason or type(error).__name__
+            self._ended = True
+        if answer := tunnel.outgoing():
+            self.transport.write(answer)
+        self._ended = self._ended or tunnel.closed
+        return plain

@@ -1,0 +1,131 @@
+"""How sessions are limited, and how they end: idle, in error, with the relay."""
+
+import asyncio
+
+import pytest
+
+from tests.relay.house import Files, relay, until
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.requirement("CORE-SMTP-005")
+async def test_above_the_limit_a_session_is_greeted_and_sent_away(files: Files) -> None:
+    async with relay(files, relay_max_connections=2) as running:
+        first, _ = await running.signed_in(), await running.signed_in()
+        for implicit in (True, False):
+            third = await running.connect(implicit_tls=implicit)
+            await third.expect("421 4.3.2 Too many sessions, try again later ref=")
+            assert await third.rest() == b""
+        assert running.counted("relay_connections_total", result="refused") == 2
+        await first.ask("QUIT", "221")
+        await first.rest()
+        await running.signed_in()
+
+
+@pytest.mark.requirement("CORE-SMTP-007")
+@pytest.mark.parametrize("state", ["before EHLO", "at rest", "in a line", "in AUTH", "in DATA"])
+async def test_silence_ends_a_session(files: Files, state: str) -> None:
+    async with relay(files, relay_idle_timeout_seconds=0.2) as running:
+        peer = await running.connect(implicit_tls=True)
+        await peer.expect("220")
+        if state == "in DATA":
+            peer = await running.signed_in()
+            await peer.envelope()
+            peer.send(b"Subject: x\r\n")
+        elif state != "before EHLO":
+            await peer.ask("EHLO a.example", "250")
+            peer.send({"at rest": b"", "in a line": b"NOO", "in AUTH": b"AUTH LOGIN\r\n"}[state])
+        if state == "in AUTH":
+            await peer.expect("334")
+        await peer.expect("421 4.4.2 Idle for too long, closing ref=")
+        assert await peer.rest() == b""
+        assert running.queue.sent == []
+
+
+@pytest.mark.requirement("CORE-SMTP-007")
+async def test_a_slow_client_is_not_an_idle_one(files: Files) -> None:
+    async with relay(files, relay_idle_timeout_seconds=0.3) as running:
+        peer = await running.signed_in()
+        await peer.envelope()
+        for _ in range(12):
+            peer.send(b"x\r\n")
+            await asyncio.sleep(0.05)
+        peer.send(b".\r\n")
+        await peer.expect("250 ")
+
+
+async def test_silence_in_the_handshake_ends_the_connection(files: Files) -> None:
+    async with relay(files, relay_idle_timeout_seconds=0.2) as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port(implicit_tls=True))
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_twenty_errors_end_a_session_and_an_accepted_message_forgives_them(files: Files) -> None:
+    async with relay(files) as running:
+        peer = await running.signed_in()
+        for _ in range(2):
+            for _ in range(19):
+                await peer.ask("FOO", "500 5.5.2")
+            assert (await peer.submit(b"x")).startswith("250 ")
+        for _ in range(20):
+            await peer.ask("FOO", "500 5.5.2")
+        await peer.expect("421 4.7.0 Too many errors, closing ref=")
+        assert await peer.rest() == b""
+
+
+@pytest.mark.requirement("CORE-SMTP-009")
+async def test_a_drain_sends_the_idle_away_and_lets_the_others_finish(files: Files) -> None:
+    async with relay(files) as running, asyncio.TaskGroup() as tasks:
+        idle, sending, waiting, begun = [await running.signed_in() for _ in range(4)]
+        await sending.envelope()
+        sending.send(b"half a ")
+        await begun.ask("MAIL FROM:<me@example.com>", "250")
+        running.queue.answers.clear()
+        await waiting.envelope()
+        waiting.send(b"whole\r\n.\r\n")
+        await running.queue.asked.wait()
+
+        drain = tasks.create_task(running.server.drain())
+        await idle.expect("421 4.3.2 Shutting down, try again ref=")
+        assert await idle.rest() == b""
+        assert not running.server.ready
+        with pytest.raises(ConnectionError):
+            await running.connect()
+        sending.send(b"message\r\n.\r\n")
+        running.queue.answers.set()
+        for peer in (sending, waiting):
+            await peer.expect("250 2.0.0 queued as")
+            await peer.expect("421 4.3.2")
+            assert await peer.rest() == b""
+        await begun.ask("RCPT TO:<you@example.net>", "250")
+        await begun.ask("DATA", "354")
+        await begun.ask(".", "250 2.0.0")
+        await begun.expect("421 4.3.2")
+        await drain
+        assert len(running.queue.sent) == 3
+    assert (running.server.tally.sessions, running.server.tally.accepted, running.server.tally.cut) == (4, 3, 0)
+
+
+async def test_in_the_grace_period_new_sessions_are_served(files: Files) -> None:
+    async with relay(files, relay_grace_seconds=60) as running, asyncio.TaskGroup() as tasks:
+        running.server.stop()
+        drain = tasks.create_task(running.server.drain())
+        await until(lambda: not running.server.ready)
+        peer = await running.signed_in()
+        assert (await peer.submit(b"late")).startswith("250 ")
+        running.server.stop()
+        await drain
+        assert (await peer.rest()).startswith(b"421 4.3.2 ")
+
+
+async def test_a_drain_ends_hard_where_a_client_does_not(files: Files) -> None:
+    async with relay(files, relay_drain_seconds=0.1) as running:
+        peer = await running.signed_in()
+        await peer.envelope()
+        await running.server.drain()
+        running.server.stop()
+    assert running.server.tally.cut == 1
+    assert (await peer.rest()).startswith(b"421 4.3.2 ")

@@ -38,7 +38,7 @@ def main(arguments: list[str], doors: Iterable[Door] = DOORS, program: str = sta
         return 1
     except BrokenPipeError:
         # Whoever read us, `head` for one, has seen enough; the last flush must not complain again.
-        sys.stdout = None  # type: ignore[assignment] # what Python itself does where there is no output
+        sys.stdout = None  # what Python itself does where there is no output
         return 0
 
 

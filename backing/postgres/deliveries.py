@@ -10,7 +10,7 @@ from uuid import UUID
 import psycopg
 from psycopg.types.json import Jsonb
 
-from backing.postgres.pool import Connection, Database
+from backing.postgres.pool import Database
 from backing.postgres.sql import statements
 from mail.dedupe import WINDOW_SECONDS
 from mail.delivery import State
@@ -172,7 +172,8 @@ class Deliveries:
                 cursor = await connection.execute(SQL["claim"], values)
                 rows = await cursor.fetchall()
         except psycopg.DataError as fault:
-            raise MalformedJob(f"PostgreSQL refuses a value: {fault}") from fault
+            # Only its first line: the others quote the row.
+            raise MalformedJob(f"PostgreSQL refuses a value: {fault.diag.message_primary}") from None
         return {row[0]: _claim(row) for row in rows}
 
     async def finish(self, results: Sequence[Result]) -> list[bool]:
@@ -217,13 +218,9 @@ class Deliveries:
         self, statement: str, name: str, items: Sequence[Result] | Sequence[Claimed], rows: list[dict[str, Any]]
     ) -> list[bool]:
         async with self._database.transaction() as connection:
-            done = await _ids(connection, statement, {name: Jsonb(rows)})
-        return [item.delivery_id in done for item in items]
-
-
-async def _ids(connection: Connection, statement: str, values: dict[str, Any]) -> set[UUID]:
-    cursor = await connection.execute(SQL[statement], values)
-    return {row[0] for row in await cursor.fetchall()}
+            cursor = await connection.execute(SQL[statement], {name: Jsonb(rows)})
+            done = set(await cursor.fetchall())
+        return [(item.delivery_id, item.token) in done for item in items]
 
 
 def _job_row(job: Job, queued_at: datetime) -> dict[str, Any]:

@@ -125,7 +125,12 @@ WITH result AS (
           AND attempt.outcome IS NULL AND mine.outcome IS NOT NULL
 ), fates AS (
     UPDATE recipient
-    SET state = fate.state, code = fate.code, enhanced = fate.enhanced, reply = fate.reply, updated_at = now()
+    SET state = fate.state, updated_at = now(),
+        -- What is settled without an attempt keeps the words of the last one.
+        code = CASE WHEN mine.outcome IS NULL THEN recipient.code ELSE fate.code END,
+        enhanced = CASE WHEN mine.outcome IS NULL THEN recipient.enhanced ELSE fate.enhanced END,
+        reply = CASE WHEN mine.outcome IS NULL THEN concat_ws('; last reply: ', fate.reply, recipient.reply)
+                     ELSE fate.reply END
     FROM mine CROSS JOIN jsonb_to_recordset(mine.recipients)
               AS fate (n integer, state text, code integer, enhanced text, reply text)
     WHERE recipient.message_id = mine.message_id AND recipient.n = fate.n AND recipient.account_id = mine.account_id
@@ -138,7 +143,7 @@ SET state = mine.state, tries = mine.tries, lease_owner = NULL, lease_until = NU
     finished_at = CASE WHEN mine.state = 'done' THEN now() END
 FROM mine
 WHERE delivery.id = mine.id AND delivery.account_id = mine.account_id
-RETURNING delivery.id;
+RETURNING delivery.id, delivery.lease_token;
 
 -- unclaim --
 -- Give back claims of which nothing was sent.
@@ -157,7 +162,7 @@ WITH mine AS (
 UPDATE delivery SET state = 'queued', attempts = delivery.attempts - 1, lease_owner = NULL, lease_until = NULL
 FROM mine
 WHERE delivery.id = mine.id AND delivery.account_id = mine.account_id
-RETURNING delivery.id;
+RETURNING delivery.id, delivery.lease_token;
 
 -- due --
 -- What waits with its body in S3 and should be on the queue now; rows that another dispatcher holds are its business.

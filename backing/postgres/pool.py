@@ -17,6 +17,7 @@ Connection = psycopg.AsyncConnection[TupleRow]
 
 APPLICATION = "smtp-proxy"
 CONNECT_TIMEOUT_SECONDS = 5
+RECONNECT_SECONDS = 5
 # A statement that runs longer than this has lost; every statement of ours is short.
 STATEMENT_TIMEOUT_MS = 30_000
 
@@ -47,6 +48,9 @@ class Database:
             timeout=settings.database_acquire_timeout_seconds,
             max_lifetime=settings.database_max_lifetime_seconds,
             max_idle=settings.database_max_idle_seconds,
+            # The pool doubles its waits between attempts until this time is over, then begins anew for the next
+            # caller: a database that comes back is found at once.
+            reconnect_timeout=RECONNECT_SECONDS,
             check=AsyncConnectionPool.check_connection,
             open=False,
         )

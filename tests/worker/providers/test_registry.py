@@ -1,0 +1,91 @@
+"""Providers are built once for each version of their row, with their secret opened under KMS."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from aiobotocore.session import get_session
+
+from backing.ids import new_id
+from backing.postgres.deliveries import ProviderRow
+from backing.secrets import Vault
+from mail.delivery import RecipientResult
+from mail.errors import Unavailable
+from worker.providers.base import BadConfig, Envelope, Provider, Setup
+from worker.providers.registry import Providers
+
+pytestmark = pytest.mark.anyio
+
+
+class Noted:
+    """A provider that only notes what happened to it."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.closed = False
+
+    async def send(self, envelope: Envelope, body: bytes, deadline: float) -> list[RecipientResult]:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+async def vault(moto_url: str) -> AsyncIterator[Vault]:
+    async with get_session().create_client("kms", region_name="eu-central-1", endpoint_url=moto_url) as kms:
+        key = await kms.create_key()
+        yield Vault(kms, key["KeyMetadata"]["KeyId"])
+
+
+def row(secret: bytes | None = None, kind: str = "noted") -> ProviderRow:
+    return ProviderRow(new_id(), "main", kind, {"a": 1}, secret, 1, enabled=True)
+
+
+async def test_a_provider_is_built_once_for_each_version(vault: Vault) -> None:
+    made: list[Noted] = []
+
+    async def create(setup: Setup) -> Provider:
+        made.append(Noted(setup))
+        return made[-1]
+
+    first = row()
+    first = replace(first, secret=await vault.seal(first.id, "s3cret"))
+    second = replace(first, version=2, config={"a": 2})
+    async with Providers(vault, {"noted": create}) as providers:
+        assert await providers.get(first) is await providers.get(first) is made[0]
+        assert (made[0].setup.config, made[0].setup.secret) == ({"a": 1}, "s3cret")
+        assert "s3cret" not in repr(made[0].setup)
+        assert await providers.get(second) is made[1]
+        assert (len(made), made[0].closed, made[1].closed) == (2, True, False)
+        assert await providers.get(first) is made[1], "claimed before the change"
+    assert made[1].closed
+
+
+async def test_what_cannot_be_built_is_told_until_its_row_changes(vault: Vault) -> None:
+    async def create(setup: Setup) -> Provider:
+        if setup.config == {"a": 1}:
+            raise BadConfig("a: must not be 1")
+        return Noted(setup)
+
+    async with Providers(vault, {"noted": create}) as providers:
+        wrong = row()
+        for _ in range(2):
+            with pytest.raises(BadConfig, match="a: must not be 1"):
+                await providers.get(wrong)
+        assert isinstance(await providers.get(replace(wrong, version=2, config={})), Noted)
+        with pytest.raises(BadConfig, match="kind 'pigeon' is not one"):
+            await providers.get(row(kind="pigeon"))
+
+
+async def test_a_secret_that_cannot_be_opened_now_may_be_opened_later(vault: Vault) -> None:
+    async def create(setup: Setup) -> Provider:
+        return Noted(setup)
+
+    sealed = row(kind="noted")
+    other = await vault.seal(new_id(), "s3cret")
+    async with Providers(vault, {"noted": create}) as providers:
+        with pytest.raises(Unavailable):
+            await providers.get(replace(sealed, secret=other))
+        good = replace(sealed, secret=await vault.seal(sealed.id, "s3cret"))
+        assert isinstance(await providers.get(good), Noted)

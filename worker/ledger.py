@@ -1,0 +1,98 @@
+"""The worker's side of PostgreSQL: claims in batches as they come, results in batches as they gather."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+
+from backing.batch import Batcher, Limits
+from backing.postgres.deliveries import Claim, Claimed, Deliveries, Result
+from mail.errors import MalformedJob, Unavailable
+from mail.job import Job
+
+_BATCH = Limits(items=50, size=50, flushes=2)
+_FIRST_WAIT, _LONGEST_WAIT = 0.2, 5.0
+
+
+class Ledger:
+    """What is claimed, and what became of it."""
+
+    def __init__(self, deliveries: Deliveries) -> None:
+        self._deliveries = deliveries
+        self._results: Batcher[Result, bool] = Batcher(deliveries.finish, _BATCH)
+        self._hurry = asyncio.Event()
+        self._log = structlog.get_logger()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Ledger"]:
+        """Take results until the block ends."""
+        async with self._results.running():
+            yield self
+
+    def hurry(self) -> None:
+        """Wait for the database no longer; what cannot be written down now is left to its lease."""
+        self._hurry.set()
+
+    async def claim(self, jobs: Sequence[tuple[Job, datetime]]) -> dict[UUID, Claim | MalformedJob]:
+        """Claim a batch; a job that PostgreSQL cannot take is told apart from the others.
+
+        Raises:
+            Unavailable: the database did not answer.
+        """
+        try:
+            return dict(await self._deliveries.claim(jobs))
+        except MalformedJob as malformed:
+            if len(jobs) == 1:
+                return {jobs[0][0].id: malformed}
+        singly = [await self.claim([job]) for job in jobs]
+        return {message_id: claim for claims in singly for message_id, claim in claims.items()}
+
+    async def finish(self, result: Result) -> bool:
+        """Write down a result, however long the database is away: it cannot be had again.
+
+        Returns:
+            False if the lease went to another meanwhile.
+
+        Raises:
+            Unavailable: the database did not answer, and there is no time left.
+        """
+        wait = _FIRST_WAIT
+        while True:
+            try:
+                return await self._results.submit(result)
+            except Unavailable as fault:
+                if self._hurry.is_set():
+                    raise
+                self._log.warning("result waits for the database", delivery=str(result.delivery_id), reason=str(fault))
+            await self._pause(wait)
+            wait = min(wait * 2, _LONGEST_WAIT)
+
+    async def unclaim(self, claims: Sequence[Claimed]) -> None:
+        """Give back claims of which nothing was sent; those that cannot be are left to their lease."""
+        try:
+            await self._deliveries.unclaim(claims)
+        except Unavailable as fault:
+            self._log.warning("claims left to their lease", count=len(claims), reason=str(fault))
+
+    async def recovered(self) -> None:
+        """Wait until the database answers, so that no message is received in vain meanwhile."""
+        wait = _FIRST_WAIT
+        while True:
+            await asyncio.sleep(wait)
+            try:
+                await self._deliveries.ping()
+            except Unavailable as fault:
+                self._log.warning("database away", reason=str(fault))
+                wait = min(wait * 2, _LONGEST_WAIT)
+            else:
+                return
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,84 @@
+"""What every provider is asked and answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from uuid import UUID
+
+from mail.delivery import Outcome, RecipientResult
+from mail.job import Recipient
+
+MAX_TEXT = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """What a provider is told beside the message itself.
+
+    Attributes:
+        recipients: those to send to, each with its number in the envelope that the client gave.
+        smtputf8: whether only an SMTPUTF8 peer can take it.
+        eight_bit: whether the body has octets above 127.
+        ret: RET, envid: ENVID of the client (RFC 3461).
+    """
+
+    message_id: UUID
+    mail_from: str
+    recipients: tuple[tuple[int, Recipient], ...]
+    smtputf8: bool = False
+    eight_bit: bool = False
+    ret: str | None = None
+    envid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A provider's configuration, as its account wrote it, and its opened secret."""
+
+    id: UUID
+    name: str
+    config: dict[str, Any]
+    secret: str | None = field(repr=False)
+
+
+class BadConfig(Exception):  # noqa: N818 - a fact about a configuration
+    """A provider's configuration cannot be used; says which value and why, never a secret."""
+
+
+class Provider(Protocol):
+    """Somewhere to send mail to."""
+
+    async def send(self, envelope: Envelope, body: bytes, deadline: float) -> list[RecipientResult]:
+        """Send to every recipient and answer for each; remote faults are answers, never exceptions.
+
+        Args:
+            envelope: who it is from and for.
+            body: the message, delivered octet for octet.
+            deadline: event loop time at which the attempt must have ended.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close what is kept open; attempts that are under way may end first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An outcome with the words that led to it, before it is known whom it concerns."""
+
+    outcome: Outcome
+    code: int | None
+    enhanced: str | None
+    text: str
+
+    def to(self, numbers: Sequence[int]) -> list[RecipientResult]:
+        """The same answer for several recipients."""
+        text = clean(self.text)
+        return [RecipientResult(n, self.outcome, self.code, self.enhanced, text) for n in numbers]
+
+
+def clean(text: str) -> str:
+    """A peer's words as the log and the database can keep them: valid UTF-8, no control characters, not endless."""
+    readable = text[: MAX_TEXT * 2].encode("utf-8", "replace").decode("utf-8")
+    return "".join(char if char.isprintable() else " " for char in readable)[:MAX_TEXT]

@@ -1,0 +1,78 @@
+"""The providers this worker has built from their rows, rebuilt when a row changes."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Self
+
+from backing.postgres.deliveries import ProviderRow
+from backing.secrets import BadSecret, Vault
+from worker.providers.base import BadConfig, Provider, Setup
+from worker.providers.smtp import SmtpProvider
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+Create = Callable[[Setup], Awaitable[Provider]]
+
+# What each kind of provider is built by.
+KINDS: Mapping[str, Create] = {"smtp": SmtpProvider.create}
+
+
+class Providers:
+    """Gives the provider of a row; each version of a row is built, and its secret opened, once.
+
+    Args:
+        vault: opens the secrets.
+        kinds: how each kind is built.
+    """
+
+    def __init__(self, vault: Vault, kinds: Mapping[str, Create] = KINDS) -> None:
+        self._vault = vault
+        self._kinds = kinds
+        self._built: dict[UUID, tuple[int, Provider | BadConfig]] = {}
+        self._building = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        async with AsyncExitStack() as stack:
+            for _version, provider in self._built.values():
+                if not isinstance(provider, BadConfig):
+                    stack.push_async_callback(provider.close)
+
+    async def get(self, row: ProviderRow) -> Provider:
+        """Give the provider of a row.
+
+        Raises:
+            BadConfig: it cannot be built from this version of the row.
+            Unavailable: its secret cannot be opened now.
+        """
+        version, provider = self._built.get(row.id, (None, None))
+        if version != row.version:
+            async with self._building:
+                provider = await self._renewed(row)
+        if provider is None or isinstance(provider, BadConfig):
+            raise BadConfig(str(provider))
+        return provider
+
+    async def _renewed(self, row: ProviderRow) -> Provider | BadConfig:
+        version, old = self._built.get(row.id, (-1, None))
+        if old is not None and version >= row.version:
+            return old  # another delivery was quicker, or this one was claimed before the change
+        new = await self._build(row)
+        self._built[row.id] = (row.version, new)
+        if old is not None and not isinstance(old, BadConfig):
+            await old.close()
+        return new
+
+    async def _build(self, row: ProviderRow) -> Provider | BadConfig:
+        create = self._kinds.get(row.kind)
+        if create is None:
+            return BadConfig(f"kind {row.kind!r} is not one this worker knows")
+        try:
+            secret = await self._vault.open(row.id, row.secret) if row.secret else None
+            return await create(Setup(row.id, row.name, row.config, secret))
+        except (BadConfig, BadSecret) as error:
+            return BadConfig(str(error))

@@ -1,5 +1,6 @@
 """The resources the program declares, recorded in this process: no Pulumi CLI, no AWS account, no network."""
 
+import asyncio
 import runpy
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -99,6 +100,7 @@ def build(stack: str, project: Project | None = None, *, preview: bool = False) 
     """Runs the project's real program as the Pulumi CLI would and returns what it declared."""
     project = project or Project()
     configuration = project.configuration(stack)
+    _ensure_event_loop()
     monitor = _Monitor(_Symbolic(preview=preview))
     settings.ROOT.set(None)  # or the stack of an earlier run leaks into this one
     pulumi.runtime.set_all_config(configuration)
@@ -115,6 +117,14 @@ def build(stack: str, project: Project | None = None, *, preview: bool = False) 
     (root,) = [urn for urn, request in monitor.requests if request.type == _STACK]
     nodes = [_node(urn, request) for urn, request in monitor.requests if request.type != _STACK]
     return Graph(stack, root, tuple(sorted(nodes, key=lambda node: node.urn)), exports)
+
+
+def _ensure_event_loop() -> None:
+    """Gives Pulumi the current event loop that it takes for granted; whoever ran asyncio before has left none."""
+    try:
+        asyncio.get_event_loop()
+    except (RuntimeError, DeprecationWarning):
+        asyncio.set_event_loop(asyncio.new_event_loop())
 
 
 def _node(urn: str, request: resource_pb2.RegisterResourceRequest) -> Node:

@@ -56,7 +56,8 @@ def unstuffed(raw: bytes) -> bytes:
     return (b"\r\n" + raw).replace(b"\r\n.", b"\r\n")[2:]
 
 
-@dataclass(slots=True)
+# No slots: aiosmtpd looks at every attribute, and Python 3.11.2's slotted dataclasses have one that raises.
+@dataclass
 class Sink:
     """What all sessions share."""
 

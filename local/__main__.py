@@ -59,6 +59,8 @@ def _up_detached(asked: argparse.Namespace, program: str) -> int:
 def _demo(asked: argparse.Namespace, program: str) -> int:
     """Use the stack that runs, else start one and stop it afterwards, unless it shall be kept."""
     was_up = stack.is_up(asked.state)
+    if not was_up:
+        _say("\nStarting PostgreSQL, Valkey, the AWS APIs, a mail sink, relay and worker ...")
     used = stack.describe(asked.state) if was_up else stack.start(options(asked), program)
     try:
         return asyncio.run(demo(used))

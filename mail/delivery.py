@@ -105,10 +105,17 @@ class RetryPolicy:
 def next_attempt(
     policy: RetryPolicy, attempts: int, now: datetime, expires_at: datetime, chance: random.Random
 ) -> datetime | None:
-    """When the next attempt is due after `attempts` counted ones, or None when the message expires first."""
+    """When the next attempt is due after `attempts` counted ones, or None when no time is left for one.
+
+    A wait that would outlast the message is cut short, for a last attempt before it expires.
+    """
     wait = policy.waits[min(max(attempts, 1), len(policy.waits)) - 1]
     due = now + timedelta(seconds=wait * (1 + chance.uniform(-policy.jitter, policy.jitter)))
-    return due if due < expires_at else None
+    if due < expires_at:
+        return due
+    shortest = timedelta(seconds=policy.waits[0])
+    last = expires_at - shortest
+    return last if last >= now + shortest else None
 
 
 def settle(outcome: Outcome, due: datetime | None) -> State:

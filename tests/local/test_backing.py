@@ -20,6 +20,7 @@ from local.places import Places
 from local.ports import is_free, reserve
 from local.state import Stack
 from tests.local.conftest import is_root, pids
+from tests.sockets import listeners
 
 pytestmark = pytest.mark.timeout(120)
 # In this name space the user is "nobody" to every program, while files stay readable that only root may read.
@@ -100,18 +101,6 @@ def test_everything_listens_on_loopback_only(backing: Stack) -> None:
     listening = {line for pid in pids(backing) for line in listeners(pid)}
     assert {port for _, port in listening} == {backing.ports[name] for name in ("postgres", "valkey", "aws", "sink")}
     assert {address for address, _ in listening} == {"0100007F"}
-
-
-def listeners(pid: int) -> Iterator[tuple[str, int]]:
-    """Yield address and port of each listening socket of a process, as the kernel has them."""
-    links = [str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir() if file.is_symlink()]
-    inodes = {link[8:-1] for link in links if link.startswith("socket:[")}
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            address, _, port = fields[1].partition(":")
-            if fields[3] == "0A" and fields[9] in inodes:
-                yield address, int(port, 16)
 
 
 def test_the_database_wants_a_password(backing: Stack) -> None:

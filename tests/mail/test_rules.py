@@ -146,6 +146,13 @@ def test_jitter_stays_within_a_fifth(attempts: int, seed: int) -> None:
     assert 0.8 * exact <= (due - NOW).total_seconds() <= 1.2 * exact
 
 
+def test_a_long_wait_is_cut_short_for_a_last_attempt_before_the_message_expires() -> None:
+    policy = RetryPolicy(waits=(60, 14_400), jitter=0.0)
+    end = NOW + timedelta(hours=3)
+    assert next_attempt(policy, 2, NOW, end, random.Random(1)) == end - timedelta(seconds=60)
+    assert next_attempt(policy, 2, end - timedelta(seconds=119), end, random.Random(1)) is None
+
+
 def test_what_would_wait_past_its_expiry_expires() -> None:
     policy = RetryPolicy(waits=(60,))
     assert next_attempt(policy, 1, NOW, NOW + timedelta(seconds=40), random.Random(1)) is None

@@ -1,0 +1,56 @@
+"""The first start, from an empty folder (scenario 1.1); api and console join it when they exist."""
+
+import json
+import socket
+import ssl
+import urllib.request
+
+import pytest
+
+from local.state import Stack
+from tests.sockets import listeners
+
+LOOPBACK = "127.0.0.1"
+
+
+@pytest.mark.requirement("SC-1.1")
+@pytest.mark.requirement("LOCAL-003")
+def test_all_is_healthy_within_a_minute(stack: Stack) -> None:
+    assert {name: part.state for name, part in stack.parts.items() if part.state not in {"healthy", "done"}} == {}
+    ready = {name: part.ready_at - stack.started_at for name, part in stack.parts.items() if part.ready_at}
+    assert ready.keys() == stack.parts.keys()
+    assert max(ready.values()) < 60, ready
+
+
+@pytest.mark.requirement("SC-1.1")
+def test_the_relay_answers_on_its_two_ports(stack: Stack) -> None:
+    context = ssl.create_default_context(cafile=str(stack.ca_file))
+    with socket.create_connection((LOOPBACK, stack.ports["RELAY_STARTTLS_PORT"]), 5) as plain:
+        assert plain.recv(100) == b"220 localhost ESMTP\r\n"
+    with (
+        socket.create_connection((LOOPBACK, stack.ports["RELAY_TLS_PORT"]), 5) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as secure,
+    ):
+        assert secure.recv(100) == b"220 localhost ESMTP\r\n"
+
+
+@pytest.mark.requirement("LOCAL-003")
+@pytest.mark.parametrize("door", ["relay", "worker"])
+def test_each_door_tells_how_it_is_and_what_it_counts(stack: Stack, door: str) -> None:
+    address = f"http://{LOOPBACK}:{stack.ports[f'{door}-health']}"
+
+    def get(path: str) -> bytes:
+        with urllib.request.urlopen(f"{address}{path}", timeout=5) as answer:  # noqa: S310 - loopback
+            body: bytes = answer.read()
+        return body
+
+    assert json.loads(get("/livez")).keys() == {"status", "version"}
+    assert json.loads(get("/readyz")) == {"status": "ready"}
+    assert f"# HELP {door}_".encode() in get("/metrics")
+
+
+@pytest.mark.requirement("LOCAL-009")
+def test_the_whole_product_listens_on_loopback_only(stack: Stack) -> None:
+    found = {line for part in stack.parts.values() if part.pid for line in listeners(part.pid)}
+    assert {port for _, port in found} == set(stack.ports.values())
+    assert {address for address, _ in found} == {"0100007F"}

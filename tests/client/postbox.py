@@ -202,7 +202,8 @@ def command(*words: str, password: str | None = None, script: Path | None = None
     """Return what starts the client, with a password in its environment or certainly none."""
     program = ["-m", "client"] if script is None else [str(script)]
     secret = "--unset=SMTP_CLIENT_PASSWORD" if password is None else f"SMTP_CLIENT_PASSWORD={password}"
-    return ["env", secret, f"PYTHONPATH={ROOT}", sys.executable, *program, *words]
+    # Whoever was started in the background of a shell has SIGINT ignored, and would hand that on.
+    return ["env", "--default-signal=INT", secret, f"PYTHONPATH={ROOT}", sys.executable, *program, *words]
 
 
 def client(*words: str, stdin: str = "", password: str | None = None, script: Path | None = None) -> Finished:

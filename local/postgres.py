@@ -25,7 +25,8 @@ IN_NAMESPACE = ("unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBO
 AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
 # A changed user clears the request for a signal at the parent's death, so it is made again after that.
 DEATH_SIGNAL = ("setpriv", "--pdeathsig", "INT")
-FAST = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
+# Commits still reach the kernel, so that killing PostgreSQL loses nothing; only a dying machine would.
+FAST = ("-c", "fsync=off", "-c", "full_page_writes=off")
 
 
 class NoPostgres(Exception):  # noqa: N818 - reads as a sentence where it is raised

@@ -2,9 +2,14 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
+
+LOOKS = 5
+LOOK_SECONDS = 0.02
 
 
 class AlreadyRunning(Exception):  # noqa: N818 - reads as a sentence where it is raised
@@ -25,15 +30,25 @@ def held(state: Path) -> Iterator[None]:
         AlreadyRunning: somebody else holds it.
     """
     with (state / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _taken(file):
             file.seek(0)
-            raise AlreadyRunning(state, int(file.read() or 0)) from None
+            raise AlreadyRunning(state, int(file.read() or 0))
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def _taken(file: IO[str]) -> bool:
+    """Take the lock; whoever merely looks who has it holds it for a moment, too."""
+    for _ in range(LOOKS):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(LOOK_SECONDS)
+        else:
+            return True
+    return False
 
 
 def holder(state: Path) -> int | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from local import lock, settings, state
 from local.arguments import Options
+from local.lock import AlreadyRunning
 from local.places import Places
 from local.state import Stack
 
@@ -89,7 +90,10 @@ def start(options: Options, program: str = PROGRAM) -> Stack:
 
     Raises:
         NotStarted: something is not.
+        AlreadyRunning: one runs there.
     """
+    if pid := lock.holder(options.state):
+        raise AlreadyRunning(options.state, pid)
     supervisor = launch(options, program)
     with _ended_unless_ready(supervisor):
         return await_ready(supervisor, options.state)

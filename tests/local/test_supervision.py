@@ -105,11 +105,16 @@ def test_a_stack_that_follows_its_parent_ends_with_it(options: Options) -> None:
     assert lock.holder(options.state) is None
 
 
-def test_a_second_start_is_refused_and_says_how_to_see_the_first(fakes: Stack, local: Run) -> None:
-    refused = local("up", "--state", str(fakes.state_dir))
+@pytest.mark.parametrize("how", [(), ("--detach",)])
+def test_a_second_start_is_refused_and_says_how_to_see_the_first(
+    fakes: Stack, local: Run, how: tuple[str, ...]
+) -> None:
+    refused = local("up", *how, "--state", str(fakes.state_dir))
     assert refused.returncode == 1
-    assert f"already runs (pid {fakes.pid})" in refused.stderr
-    assert "python -m local status" in refused.stderr
+    assert refused.stderr == (
+        f"error: the stack in {fakes.state_dir} already runs (pid {fakes.pid}); `python -m local status` shows it, "
+        "`python -m local down` stops it\n"
+    )
     assert stack.is_up(fakes.state_dir)
 
 

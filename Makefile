@@ -45,6 +45,7 @@ check: setup ## Check format, lint, types, architecture
 	@$(RUN) ruff format --check .
 	@$(RUN) ruff check .
 	@$(RUN) mypy
+	@$(RUN) mypy --explicit-package-bases --exclude tests/infra tests bench docs
 	@$(RUN) pyright
 	@$(RUN) lint-imports
 

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import UnionType
 from typing import Any, get_args
 
 from prometheus_client import CollectorRegistry
@@ -48,7 +47,7 @@ def limits(field: FieldInfo) -> str:
     """The limits of a value, in words."""
     words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
     found = [f"{words[k]} {v}" for m in _metadata(field) for k, v in m.items() if k in words]
-    choices = get_args(field.annotation) if not isinstance(field.annotation, UnionType) else ()
+    choices = get_args(field.annotation)
     if choices and all(isinstance(choice, str) for choice in choices):
         found.append(", ".join(choices))
     return "; ".join(found)

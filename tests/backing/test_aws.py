@@ -30,7 +30,8 @@ def aws(aws_url: str, monkeypatch: pytest.MonkeyPatch) -> Aws:
 
 @asynccontextmanager
 async def boto(service: str) -> AsyncIterator[Any]:
-    async with aioboto3.Session().client(service, region_name=REGION) as client:
+    session: Any = aioboto3.Session()
+    async with session.client(service, region_name=REGION) as client:
         yield client
 
 

@@ -86,7 +86,8 @@ class Postbox:
             return "554 5.7.1 We do not want this"
         if b"X-Hang: yes" in content:
             await asyncio.Event().wait()
-        user = session.auth_data.login.decode() if isinstance(session.auth_data, LoginPassword) else None
+        login: Any = session.auth_data  # whatever the authenticator gave
+        user = login.login.decode() if isinstance(login, LoginPassword) else None
         assert envelope.mail_from is not None
         self.received.append(
             Received(

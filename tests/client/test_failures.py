@@ -7,7 +7,8 @@ from client.explain import AUTH, CONNECTING, DATA, HANDSHAKE, Server, explain
 from tests.client.postbox import Conversation, Postbox, conversation, inside, to
 
 PLAIN = ("--tls", "none")
-Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
+Reader = asyncio.StreamReader
+Writer = asyncio.StreamWriter
 
 
 async def silence(reader: Reader, writer: Writer) -> None:

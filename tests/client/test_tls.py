@@ -38,7 +38,7 @@ def test_implicit_tls_with_insecure_sends(implicit: Postbox) -> None:
 @pytest.mark.parametrize("tls", ["starttls", "implicit"])
 def test_an_unknown_authority_is_told_and_ca_helps(authority: Authority, tls: str) -> None:
     context = authority.context("localhost")
-    with postbox(**{tls: context}) as box:
+    with postbox(starttls=context) if tls == "starttls" else postbox(implicit=context) as box:
         refused = client("send", *to(box.port, "--tls", tls))
         accepted = client("send", *to(box.port, "--tls", tls, "--ca", str(authority.file)))
     assert refused.code == 4

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import botocore.session
 
@@ -54,7 +54,8 @@ def _structure(shape: Any, value: Mapping[str, Any], path: str) -> Iterator[str]
 
 def _check(shape: Any, value: Any, path: str) -> Iterator[str]:
     if shape.type_name == "list":
-        for item in value if isinstance(value, list) else [value]:
+        items = cast("list[Any]", value) if isinstance(value, list) else [value]
+        for item in items:
             yield from _check(shape.member, item, path)
     elif shape.type_name == "structure":
         yield from _structure(shape, value, path)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from infra.graph import Graph, Node
 from infra.names import BUCKET_LIMIT, PULUMI_SUFFIX, QUEUE_LIMIT
@@ -67,10 +67,9 @@ def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
-        for item in value.values():
-            yield from _texts(item)
+        yield from _texts(list(cast("dict[str, Any]", value).values()))
     elif isinstance(value, list):
-        for item in value:
+        for item in cast("list[Any]", value):
             yield from _texts(item)
 
 

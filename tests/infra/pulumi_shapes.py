@@ -37,7 +37,7 @@ def _value(kind: Any, value: Any, path: str) -> typing.Iterator[str]:
     elif not isinstance(value, dict) and is_output_type(kind):
         yield f"{path}: {value!r} is not an object"
     elif is_output_type(kind):
-        yield from _object(output_type_types(kind), value, path)
+        yield from _object(output_type_types(kind), typing.cast("dict[str, Any]", value), path)
     elif not _fits(kind, value):
         yield f"{path}: {value!r} is not {kind}"
 
@@ -46,7 +46,7 @@ def _list(kind: Any, value: Any, path: str) -> typing.Iterator[str]:
     if not isinstance(value, list):
         yield f"{path}: {value!r} is not a list"
         return
-    for number, item in enumerate(value):
+    for number, item in enumerate(typing.cast("list[Any]", value)):
         yield from _value(kind, item, f"{path}[{number}]")
 
 

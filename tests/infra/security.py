@@ -76,7 +76,7 @@ def queues_that_lose(graph: Graph) -> list[str]:
     }
     queues = graph.of_type("aws:sqs/queue:Queue")
     targets = {arn: node for node in queues for arn in _arns("sqs", node)}
-    lost = []
+    lost: list[str] = []
     for node in queues:
         if any(url == f"${{{node.name}.url}}" for url, _ in open_to):
             continue

@@ -15,6 +15,8 @@ from aiosmtplib import (
     SMTPHeloError,
     SMTPServerDisconnected,
 )
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mail.delivery import Outcome
 from worker.providers import outcomes
@@ -39,7 +41,7 @@ class Target:
         implicit: TLS from the start.
         starttls: True demands STARTTLS, None takes it when offered, False leaves it.
         context: what TLS verifies the peer with.
-        pin: SHA-256 of the peer's certificate, or None.
+        pin: SHA-256 of the peer's public key (SPKI), or None.
         login: user name and password, or None.
         timeout: seconds for one reply.
     """
@@ -140,6 +142,12 @@ def stuffed(body: bytes) -> bytes:
     return text if text.endswith(b"\r\n") or not text else text + b"\r\n"
 
 
+def key_digest(certificate: bytes) -> bytes:
+    """Digest a DER certificate's public key as it is pinned: SHA-256 of its SPKI, which renewals may keep (TLS-015)."""
+    key = x509.load_der_x509_certificate(certificate).public_key()
+    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+
+
 async def connect(target: Target) -> Connection:
     """Open a connection up to where MAIL may follow.
 
@@ -182,8 +190,8 @@ async def _secure(client: SMTP, target: Target) -> None:
         await client.ehlo()
     if target.pin:
         certificate = client.get_transport_info("ssl_object").getpeercert(binary_form=True)
-        if hashlib.sha256(certificate).digest() != target.pin:
-            raise Failed(_misconfigured(f"{Step.CONNECT}: the peer's certificate is not the pinned one"))
+        if key_digest(certificate) != target.pin:
+            raise Failed(_misconfigured(f"{Step.CONNECT}: the peer's public key is not the pinned one"))
 
 
 async def _sign_in(client: SMTP, login: tuple[str, str]) -> None:

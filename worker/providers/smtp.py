@@ -29,7 +29,7 @@ class SmtpConfig(BaseModel):
     tls: Literal["none", "starttls", "implicit", "opportunistic"] = "starttls"
     username: str | None = None
     ca: str | None = Field(default=None, description="PEM of the only authorities to trust.")
-    pin: str | None = Field(default=None, pattern="^[0-9a-f]{64}$", description="SHA-256 of the peer's certificate.")
+    pin: str | None = Field(default=None, pattern="^[0-9a-f]{64}$", description="SHA-256 of the peer's SPKI.")
     hello: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.:\[\]-]{1,255}$", description="Our name in EHLO.")
     timeout: float = Field(default=60.0, gt=0, le=300, description="Seconds for one reply.")
     max_connections: int = Field(default=20, ge=1, le=1000)

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from backing.ids import new_id
 from mail.delivery import Outcome, RecipientResult
@@ -221,10 +223,22 @@ def authority() -> trustme.CA:
 
 
 @pytest.fixture(scope="module")
-def server_context(authority: trustme.CA) -> ssl.SSLContext:
+def certificate(authority: trustme.CA) -> trustme.LeafCert:
+    return authority.issue_cert("127.0.0.1")
+
+
+@pytest.fixture(scope="module")
+def server_context(certificate: trustme.LeafCert) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
+    certificate.configure_cert(context)
     return context
+
+
+def pin_of(certificate: trustme.LeafCert) -> str:
+    """The pin as `openssl x509 -pubkey` and `openssl pkey -pubin -outform der | sha256sum` make it."""
+    key = x509.load_pem_x509_certificate(certificate.cert_chain_pems[0].bytes()).public_key()
+    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(der).hexdigest()
 
 
 @pytest.mark.parametrize("implicit", [True, False])
@@ -238,11 +252,21 @@ async def test_tls_is_verified(authority: trustme.CA, server_context: ssl.SSLCon
         assert "certificate verify failed" in untrusted.text
         (wrong_name,) = await attempt(peer, envelope(), tls=tls, ca=trusted, host="localhost")
         assert wrong_name.outcome is Outcome.MISCONFIGURED
-        pin = hashlib.sha256(b"another certificate").hexdigest()
-        (other,) = await attempt(peer, envelope(), tls=tls, ca=trusted, pin=pin)
-        text = "connecting: the peer's certificate is not the pinned one"
-        assert [other] == all_of(Outcome.MISCONFIGURED, None, None, text)
         assert len(peer.messages) == 1
+
+
+@pytest.mark.requirement("TLS-015")
+async def test_a_pinned_public_key_is_demanded(
+    authority: trustme.CA, certificate: trustme.LeafCert, server_context: ssl.SSLContext
+) -> None:
+    trusted, stranger = authority.cert_pem.bytes().decode(), authority.issue_cert("127.0.0.1")
+    async with Peer(extensions=("STARTTLS",), context=server_context).serving() as peer:
+        (other,) = await attempt(peer, envelope(), tls="starttls", ca=trusted, pin=pin_of(stranger))
+        text = "connecting: the peer's public key is not the pinned one"
+        assert [other] == all_of(Outcome.MISCONFIGURED, None, None, text)
+        assert peer.messages == []
+        (pinned,) = await attempt(peer, envelope(), tls="starttls", ca=trusted, pin=pin_of(certificate))
+        assert pinned.outcome is Outcome.ACCEPTED
 
 
 async def test_opportunistic_tls_takes_what_it_gets(server_context: ssl.SSLContext) -> None:

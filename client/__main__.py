@@ -1,10 +1,10 @@
 """smtp-client: one run from the command line to the exit code."""
 
-import asyncio
 import json
 import sys
 from collections.abc import Sequence
 
+from client import interrupt
 from client.arguments import parser
 from client.batch import Batch, Ledger
 from client.errors import INTERRUPTED, ClientError
@@ -25,13 +25,9 @@ def main(words: Sequence[str]) -> int:
     loud = asked.command == "batch" and not given.quiet
     batch = Batch(asked.access, asked.letters, asked.pace, progress if loud else _nothing)
     say = _tell if given.verbose else _nothing
-    interrupted = False
-    try:
-        asyncio.run(batch.run(say))
-    except KeyboardInterrupt:
-        interrupted = True
+    ended = interrupt.run(batch.run(say))
     progress.end()
-    report = Report(asked.command, asked.access.server, batch.ledger, interrupted)
+    report = Report(asked.command, asked.access.server, batch.ledger, interrupted=not ended)
     _print(report, as_json=given.json, quiet=given.quiet)
     return report.exit_code
 

@@ -76,7 +76,8 @@ class Connection:
         server = self.server
         implicit = server.tls == "implicit"
         with self.during(CONNECTING):
-            connected = await asyncio.wait_for(_dial(server), server.timeout)
+            async with asyncio.timeout(server.timeout):
+                connected = await _dial(server)
         self._say(f"-- connected to {server}")
         self._wire = wire = Wire(
             hostname=server.name,

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 # SendMessageBatch and DeleteMessageBatch: 10 entries; 1 MiB for all bodies of a batch together.
 MAX_BATCH = 10
 MAX_BATCH_BYTES = 1_048_576
+# What the texts of a batch may have in all; the rest is room for what SQS counts beside them.
+MAX_BATCH_TEXT = MAX_BATCH_BYTES - 16_384
 
 FAULTS = (BotoCoreError, ClientError, HttpError, TimeoutError, OSError)
 

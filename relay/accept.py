@@ -11,16 +11,13 @@ from uuid import UUID
 
 from backing import ids
 from backing.batch import Batcher, Limits
-from backing.sqs import MAX_BATCH, MAX_BATCH_BYTES, Outgoing
+from backing.sqs import MAX_BATCH, MAX_BATCH_TEXT, Outgoing
 from mail.accounts import Credential
 from mail.dedupe import dedupe_key
 from mail.errors import Refused, Unavailable
 from mail.headers import Hop, find_header, received
 from mail.job import MAX_INLINE_BODY, Job, Recipient, StoredBody, encode
 
-# Room in a batch for what SQS counts beside the texts.
-_OVERHEAD: Final = 16_384
-_MAX_TEXT: Final = MAX_BATCH_BYTES - _OVERHEAD
 # Two calls on the way let a third batch fill meanwhile; more would make smaller batches, and each call costs 2 ms.
 _CALLS_AT_A_TIME: Final = 4
 
@@ -115,7 +112,7 @@ class Intake:
         self._bodies = bodies
         self._timeout_seconds = timeout_seconds
         self._batcher: Batcher[_Parcel, str | None] = Batcher(
-            self._send, Limits(MAX_BATCH, _MAX_TEXT, _CALLS_AT_A_TIME), lambda parcel: parcel.size
+            self._send, Limits(MAX_BATCH, MAX_BATCH_TEXT, _CALLS_AT_A_TIME), lambda parcel: parcel.size
         )
 
     @asynccontextmanager
@@ -140,11 +137,11 @@ class Intake:
         return job
 
     async def _text(self, job: Job) -> str:
-        if job.size <= MAX_INLINE_BODY and len(text := encode(job)) <= _MAX_TEXT:
+        if job.size <= MAX_INLINE_BODY and len(text := encode(job)) <= MAX_BATCH_TEXT:
             return text
         assert isinstance(job.body, bytes)  # noqa: S101 - job_of makes no other
         text = encode(replace(job, body=await self._bodies.put(job.id, job.body)))
-        if len(text) > _MAX_TEXT:
+        if len(text) > MAX_BATCH_TEXT:
             raise Refused(552, "5.3.4", "Envelope too large; send to fewer recipients at a time")
         return text
 

@@ -11,7 +11,7 @@ import structlog
 
 from backing.batch import Batcher, Limits
 from backing.postgres.deliveries import Deliveries
-from backing.sqs import MAX_BATCH, MAX_BATCH_BYTES, Outgoing, Queue
+from backing.sqs import MAX_BATCH, MAX_BATCH_TEXT, Outgoing, Queue
 from mail.errors import Unavailable
 from mail.job import Job, encode
 
@@ -69,7 +69,7 @@ class Dispatcher:
 
     async def _send(self, jobs: Sequence[Job]) -> list[bool]:
         """Send jobs, as full batches as may be; says of each whether the queue has it."""
-        limits = Limits(items=MAX_BATCH, size=MAX_BATCH_BYTES)
+        limits = Limits(items=MAX_BATCH, size=MAX_BATCH_TEXT)
         batcher: Batcher[Outgoing, str | None] = Batcher(self._queue.send, limits, size=lambda message: message.size)
         async with batcher.running(), asyncio.TaskGroup() as sends:
             tasks = [sends.create_task(self._send_one(batcher, job)) for job in jobs]

@@ -1,7 +1,18 @@
+import base64
+import os
+import uuid
+
+import boto3
+import psycopg
 import pytest
 import trustme
 
-from tests.relay.house import Files
+from mail.accounts import secret_digest
+from tests.conftest import REGION, free_port
+from tests.relay.house import SECRET, USER, Files
+from tests.relay.process import KEY
+
+PASSED_ON = ("AWS_", "PG", "PATH", "HOME")
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +31,59 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     for blob in pair.cert_chain_pems:
         blob.write_to_path(certificate, append=True)
     return Files(ca, certificate, key)
+
+
+@pytest.fixture(scope="module")
+def aws(moto_url: str) -> dict[str, str]:
+    """A queue, a bucket and the credential key."""
+    queue = boto3.client("sqs", endpoint_url=moto_url, region_name=REGION)
+    url = queue.create_queue(QueueName=f"jobs-{uuid.uuid1()}")["QueueUrl"]
+    bucket = f"bodies-{uuid.uuid1()}"
+    boto3.client("s3", endpoint_url=moto_url, region_name=REGION).create_bucket(
+        Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
+    )
+    name, text = f"key-{uuid.uuid1()}", base64.urlsafe_b64encode(KEY).decode()
+    boto3.client("secretsmanager", endpoint_url=moto_url, region_name=REGION).create_secret(
+        Name=name, SecretString=text
+    )
+    return {
+        "AWS_ENDPOINT_URL": moto_url,
+        "AWS_REGION": REGION,
+        "QUEUE_URL": url,
+        "BODY_BUCKET": bucket,
+        "CREDENTIAL_KEY_SECRET": name,
+    }
+
+
+@pytest.fixture
+def environment(aws: dict[str, str], files: Files) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}  # noqa: TID251
+    own = {
+        "DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none",
+        "DATABASE_ACQUIRE_TIMEOUT_SECONDS": "0.5",
+        "RELAY_HOST": "127.0.0.1",
+        "RELAY_STARTTLS_PORT": str(free_port()),
+        "RELAY_TLS_PORT": str(free_port()),
+        "RELAY_CERTIFICATE_FILE": str(files.certificate),
+        "RELAY_PRIVATE_KEY_FILE": str(files.key),
+        "RELAY_GRACE_SECONDS": "0.2",
+        "HEALTH_HOST": "127.0.0.1",
+        "HEALTH_PORT": str(free_port()),
+    }
+    return inherited | aws | own
+
+
+@pytest.fixture
+def with_account(environment: dict[str, str], database_url: str) -> dict[str, str]:
+    """The environment with a database that has one account."""
+    account = uuid.uuid1()
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "INSERT INTO account (id, name, allowed_domains, on_unknown) VALUES (%s, 'shop', %s, 'hold')",
+            (account, ["example.com"]),
+        )
+        connection.execute(
+            "INSERT INTO credential (id, account_id, username, digest) VALUES (%s, %s, %s, %s)",
+            (uuid.uuid1(), account, USER, secret_digest(KEY, USER, SECRET)),
+        )
+    return environment | {"DATABASE_URL": database_url, "DATABASE_ACQUIRE_TIMEOUT_SECONDS": "5"}

@@ -1,0 +1,79 @@
+"""`python -m relay` as a process of its own, and the mail that tests send through it."""
+
+import json
+import secrets
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.message import EmailMessage
+from pathlib import Path
+
+from tests.waiting import wait_until
+
+ROOT = Path(__file__).parents[2]
+HTTP = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+KEY = secrets.token_bytes(32)
+
+
+@dataclass
+class Process:
+    """A relay in a process of its own."""
+
+    child: subprocess.Popen[str]
+    starttls: int
+    tls: int
+    health: str
+
+    def ready(self) -> int:
+        try:
+            with HTTP.open(f"{self.health}/readyz", timeout=2) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+    def stop(self) -> tuple[int, list[dict[str, object]]]:
+        """End it as ECS does; its exit code and what it logged."""
+        self.child.send_signal(signal.SIGTERM)
+        output, _ = self.child.communicate(timeout=20)
+        return self.child.returncode, [json.loads(line) for line in output.splitlines()]
+
+
+def start(environment: dict[str, str]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "relay"]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+@contextmanager
+def running(environment: dict[str, str]) -> Iterator[Process]:
+    child = start(environment)
+    process = Process(
+        child,
+        int(environment["RELAY_STARTTLS_PORT"]),
+        int(environment["RELAY_TLS_PORT"]),
+        f"http://127.0.0.1:{environment['HEALTH_PORT']}",
+    )
+    try:
+        wait_until(lambda: process.ready() == 200 or child.poll() is not None, 30, "the relay did not get ready")
+        assert child.poll() is None, child.communicate()
+        yield process
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def message(size: int = 100) -> EmailMessage:
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Subject"] = "me@example.com", "you@example.net", "Hello"
+    mail["Message-ID"] = f"<{uuid.uuid1()}@example.com>"
+    mail.set_content(("x" * 70 + "\n") * (size // 71 + 1))
+    return mail

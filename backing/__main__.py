@@ -4,38 +4,103 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict, dataclass
 
-from backing.admin import Admin, AdminError, IssuedCredential
-from backing.arguments import new_account, parse, provider
+import structlog
+
+from backing import listings
+from backing.admin.accounts import Accounts
+from backing.admin.credentials import Credentials, IssuedCredential
+from backing.admin.desk import AdminError, Desk
+from backing.admin.suppressions import SuppressionLists
+from backing.arguments import demand, new_account, new_credential, options, parse, provider, suppressed
 from backing.aws import Aws
+from backing.cache import Cache
+from backing.notices import Notice, publish
+from backing.overhear import overhear
 from backing.postgres import migrate
 from backing.postgres.pool import Database, sign_in
 from backing.secrets import BadSecret, Vault, credential_key
-from backing.settings import ConfigurationError, CredentialKeySettings, ProviderKeySettings, Settings, read
+from backing.settings import (
+    CacheSettings,
+    ConfigurationError,
+    CredentialKeySettings,
+    ProviderKeySettings,
+    Settings,
+    read,
+)
 from mail.errors import Unavailable
 
 EX_FAILED, EX_USAGE, EX_UNAVAILABLE, EX_CONFIG = 1, 2, 69, 78
 
 
-class AdminSettings(CredentialKeySettings, ProviderKeySettings):
+class AdminSettings(CredentialKeySettings, ProviderKeySettings, CacheSettings):
     """What the operator's command reads from its environment."""
 
 
+@dataclass(frozen=True, slots=True)
+class Office:
+    """All that an operator can change."""
+
+    accounts: Accounts
+    credentials: Credentials
+    suppressions: SuppressionLists
+
+
 @asynccontextmanager
-async def _admin(settings: AdminSettings) -> AsyncIterator[Admin]:
+async def _office(settings: AdminSettings) -> AsyncIterator[Office]:
+    """Open what changes need; afterwards the relays are told of those that were made."""
     aws = Aws(settings.aws_region)
     async with aws.secrets() as secrets, aws.kms() as kms, Database(settings, aws).opened() as database:
-        key = await credential_key(secrets, settings.credential_key_secret)
-        yield Admin(database, Vault(kms, settings.provider_key), key)
+        desk = Desk(database)
+        credentials = Credentials(desk, await credential_key(secrets, settings.credential_key_secret))
+        accounts = Accounts(desk, Vault(kms, settings.provider_key), credentials)
+        yield Office(accounts, credentials, SuppressionLists(desk))
+        await _tell_relays(settings, aws, desk.notices)
+
+
+async def _tell_relays(settings: AdminSettings, aws: Aws, notices: Sequence[Notice]) -> None:
+    if not notices:
+        return
+    async with Cache(settings, aws).opened() as cache:
+        try:
+            for notice in notices:
+                await publish(cache, notice)
+        except Unavailable as fault:
+            why = str(fault) if cache.configured else "CACHE_URL names no cache"
+            sys.stderr.write(
+                f"note: relays could not be told ({why}); each will know within RELAY_CREDENTIAL_CACHE_SECONDS,"
+                " one minute by default\n"
+            )
+
+
+async def _overhear(arguments: argparse.Namespace) -> None:
+    asked, settings = demand(arguments), read(CacheSettings)
+    if not settings.cache_url:
+        raise AdminError("CACHE_URL names no cache; a transcript comes through it")
+
+    def write(line: str) -> None:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+    away: Unavailable | None = None
+    async with Cache(settings, Aws(settings.aws_region)).opened() as cache:
+        # Raised outside of the block, which has tasks of its own and would raise a group.
+        try:
+            await overhear(cache, asked, write)
+        except Unavailable as fault:
+            away = fault
+    if away:
+        raise away
 
 
 def _migrate(arguments: argparse.Namespace) -> str:
     settings = read(Settings)
-    options = asyncio.run(sign_in(settings, Aws(settings.aws_region)))
+    chosen = asyncio.run(sign_in(settings, Aws(settings.aws_region)))
     # A migration may rewrite a table; only its wait for locks is bounded.
-    target = migrate.Target(settings.database_url, options | {"options": ""})
+    target = migrate.Target(settings.database_url, chosen | {"options": ""})
     match arguments.verb:
         case "up":
             return f"The schema is at {migrate.upgrade(target, arguments.revision)}."
@@ -46,53 +111,100 @@ def _migrate(arguments: argparse.Namespace) -> str:
 
 
 async def _change(arguments: argparse.Namespace) -> str:
-    async with _admin(read(AdminSettings)) as admin:
-        match arguments.noun, arguments.verb:
-            case "account", "create":
-                return _issued(await admin.create_account(new_account(arguments)), as_json=arguments.json)
-            case "account", "list":
-                return _listed(await admin.accounts(), as_json=arguments.json)
-            case "account", "provider":
-                await admin.set_provider(arguments.name, provider(arguments))
-                return f"Account {arguments.name} now delivers through {arguments.provider or arguments.smtp}."
-            case "account", _:
-                await admin.disable_account(arguments.name)
-                return f"Account {arguments.name} can sign in no more; what it sent is still delivered."
-            case _, "create":
-                issued = await admin.create_credential(arguments.account, arguments.username)
-                return _issued(issued, as_json=arguments.json)
+    async with _office(read(AdminSettings)) as office:
+        match arguments.noun:
+            case "account":
+                return await _account(office.accounts, arguments)
+            case "credential":
+                return await _credential(office.credentials, arguments)
             case _:
-                await admin.revoke_credential(arguments.username)
-                return f"Credential {arguments.username} can sign in no more."
+                return await _suppression(office.suppressions, arguments)
 
 
-def _issued(issued: IssuedCredential, *, as_json: bool) -> str:
-    if as_json:
-        return json.dumps({"account": issued.account, "username": issued.username, "secret": issued.secret})
-    return (
-        f"Account   {issued.account}\nUsername  {issued.username}\nPassword  {issued.secret}\n"
-        "The password is shown only now; it is not stored."
-    )
+async def _account(accounts: Accounts, arguments: argparse.Namespace) -> str:
+    match arguments.verb:
+        case "create":
+            return _issued(await accounts.create(new_account(arguments)), as_json=arguments.json)
+        case "list":
+            rows = await accounts.all()
+            return json.dumps(rows) if arguments.json else listings.accounts(rows)
+        case "show":
+            row = await accounts.show(arguments.name)
+            return json.dumps(row) if arguments.json else listings.account(row)
+        case verb:
+            return await _CHANGES[verb](accounts, arguments)
 
 
-def _listed(accounts: list[dict[str, object]], *, as_json: bool) -> str:
-    if as_json:
-        return json.dumps(accounts)
-    lines = [f"{'ACCOUNT':<20} {'PROVIDER':<16} {'CREDENTIALS':<11} {'STATE':<9} DOMAINS"]
-    for account in accounts:
-        state, domains = "disabled" if account["disabled"] else "enabled", account["allowed_domains"]
-        names = ", ".join(domains) if isinstance(domains, list) else ""
-        lines.append(
-            f"{account['name']:<20} {account['provider'] or '-':<16} {account['credentials']:<11} {state:<9} {names}"
-        )
-    return "\n".join(lines)
+async def _set(accounts: Accounts, arguments: argparse.Namespace) -> str:
+    await accounts.change(arguments.name, options(arguments))
+    return listings.account(await accounts.show(arguments.name))
+
+
+async def _provide(accounts: Accounts, arguments: argparse.Namespace) -> str:
+    await accounts.set_provider(arguments.name, provider(arguments))
+    return f"Account {arguments.name} now delivers through {arguments.provider or arguments.smtp}."
+
+
+async def _disable(accounts: Accounts, arguments: argparse.Namespace) -> str:
+    await accounts.disable(arguments.name)
+    return f"Account {arguments.name} can sign in no more; what it sent is still delivered."
+
+
+async def _enable(accounts: Accounts, arguments: argparse.Namespace) -> str:
+    await accounts.enable(arguments.name)
+    return f"Account {arguments.name} can sign in again."
+
+
+async def _delete(accounts: Accounts, arguments: argparse.Namespace) -> str:
+    gone = await accounts.delete(arguments.name)
+    went = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in gone.items())
+    return f"Account {arguments.name} is deleted, and with it: {went}. Its messages stay on record."
+
+
+_CHANGES = {"set": _set, "provider": _provide, "disable": _disable, "enable": _enable, "delete": _delete}
+
+
+async def _credential(credentials: Credentials, arguments: argparse.Namespace) -> str:
+    match arguments.verb:
+        case "create":
+            made = await credentials.create(arguments.account, new_credential(arguments))
+            return _issued(made, as_json=arguments.json)
+        case "list":
+            rows = await credentials.of(arguments.account)
+            return json.dumps(rows) if arguments.json else listings.credentials(rows)
+        case _:
+            await credentials.revoke(arguments.username)
+            return f"Credential {arguments.username} can sign in no more."
+
+
+async def _suppression(lists: SuppressionLists, arguments: argparse.Namespace) -> str:
+    match arguments.verb:
+        case "add":
+            count = await lists.add(arguments.account, suppressed(arguments), arguments.reason, arguments.until)
+            return (
+                f"{arguments.account} sends to {count} addresses no more."
+                if count > 1
+                else (f"{arguments.account} sends to this address no more.")
+            )
+        case "list":
+            several = await lists.newest(arguments.account, arguments.most)
+            if arguments.json:
+                return json.dumps([listings.suppression(one) for one in several])
+            return listings.suppressions(several)
+        case _:
+            await lists.remove(arguments.account, arguments.address)
+            return f"{arguments.account} may send to {', '.join(arguments.address)} again."
+
+
+def _issued(credential: IssuedCredential, *, as_json: bool) -> str:
+    return json.dumps(asdict(credential)) if as_json else listings.issued(credential)
 
 
 def main(arguments: list[str]) -> int:
     """Do what the command line says; 0 done, 1 refused, 2 usage, 69 something is down, 78 configuration."""
     asked = parse(arguments)
     try:
-        said = _migrate(asked) if asked.noun == "migrate" else asyncio.run(_change(asked))
+        said = _do(asked)
     except (AdminError, BadSecret) as error:
         return _fail(EX_FAILED, f"{error}")
     except ValueError as error:
@@ -105,10 +217,24 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+def _do(asked: argparse.Namespace) -> str:
+    match asked.noun:
+        case "migrate":
+            return _migrate(asked)
+        case "transcript":
+            with suppress(KeyboardInterrupt):
+                asyncio.run(_overhear(asked))
+            return "stopped"
+        case _:
+            return asyncio.run(_change(asked))
+
+
 def _fail(code: int, text: str) -> int:
     sys.stderr.write(f"error: {text}\n")
     return code
 
 
 if __name__ == "__main__":
+    # What is wrong is said in words of the command's own.
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     sys.exit(main(sys.argv[1:]))

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import unicodedata
 from dataclasses import dataclass
 
 from mail.errors import Refused
@@ -85,11 +86,27 @@ def parse_forward_path(text: str) -> Address:
 
 
 def domain_allowed(domain: str, allowed: frozenset[str]) -> bool:
-    """Whether a sender domain is one of the allowed ones; `*.example.com` allows every name below example.com."""
+    """Whether a sender domain is one of the allowed ones; `*.example.com` allows every name below example.com.
+
+    A domain is the same whether its labels are written in their own letters or in ASCII (RFC 5890, section 2.3.2.1).
+    """
     if domain in allowed:
         return True
-    labels = domain.split(".")
-    return any("*." + ".".join(labels[n:]) in allowed for n in range(1, len(labels)))
+    known = {ascii_domain(name) for name in allowed}
+    labels = ascii_domain(domain).split(".")
+    names = [".".join(labels), *("*." + ".".join(labels[n:]) for n in range(1, len(labels)))]
+    return not known.isdisjoint(names)
+
+
+def ascii_domain(domain: str) -> str:
+    """Write a domain with A-labels only: `b\u00fccher.example` is `xn--bcher-kva.example`."""
+    return ".".join(map(_a_label, domain.lower().split(".")))
+
+
+def _a_label(label: str) -> str:
+    if label.isascii():
+        return label
+    return "xn--" + unicodedata.normalize("NFC", label).encode("punycode").decode("ascii")
 
 
 def _inside_brackets(text: str) -> str:
@@ -102,8 +119,12 @@ def _inside_brackets(text: str) -> str:
 
 def _address_literal(text: str) -> str:
     inner = text[1:-1] if text.endswith("]") else ""
+    if "%" in inner:
+        # Python reads a zone; RFC 5321, 4.1.3 has none.
+        raise _bad("the address literal is malformed")
     try:
-        if inner[:5].lower() == "ipv6:":
+        # RFC 5321, 4.1.3 knows no zone, and Python does.
+        if inner[:5].lower() == "ipv6:" and "%" not in inner:
             return f"[IPv6:{ipaddress.IPv6Address(inner[5:])}]"
         return f"[{ipaddress.IPv4Address(inner)}]"
     except ValueError:

@@ -6,31 +6,43 @@ with neither an idempotency key nor a Message-ID is always new: two equal cron m
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from uuid import UUID
-
-from mail.headers import find_header
 
 IDEMPOTENCY_HEADER = "X-Idempotency-Key"
 WINDOW_SECONDS = 86_400
 
 
-def dedupe_key(credential: UUID, mail_from: str, recipients: Iterable[str], body: bytes) -> bytes | None:
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What tells a message from others.
+
+    Attributes:
+        chosen: its X-Idempotency-Key, or None.
+        message_id: its Message-ID, or None.
+        sha256: digest of the message without what we put before it.
+    """
+
+    chosen: str | None
+    message_id: str | None
+    sha256: bytes
+
+
+def dedupe_key(credential: UUID, mail_from: str, recipients: Iterable[str], marks: Marks) -> bytes | None:
     """Key of a submission, 32 octets, or None when nothing identifies the message.
 
     Args:
         credential: who submits; keys of different credentials never meet.
         mail_from: the reverse path.
         recipients: the forward paths, in any order.
-        body: the message exactly as the client sent it.
+        marks: of the message.
     """
-    chosen = find_header(body, IDEMPOTENCY_HEADER)
-    if chosen:
-        return _digest(credential.bytes, b"key", chosen.encode())
-    message_id = find_header(body, "Message-ID")
-    if not message_id:
+    if marks.chosen:
+        return _digest(credential.bytes, b"key", marks.chosen.encode())
+    if not marks.message_id:
         return None
     envelope = "\0".join([mail_from, *sorted(recipients)])
-    return _digest(credential.bytes, b"message", message_id.encode(), envelope.encode(), hashlib.sha256(body).digest())
+    return _digest(credential.bytes, b"message", marks.message_id.encode(), envelope.encode(), marks.sha256)
 
 
 def _digest(*parts: bytes) -> bytes:

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
+from functools import lru_cache
 
 _END = re.compile(rb"\r\n\r\n")
 _FOLD = re.compile(rb"\r\n(?=[ \t])")
@@ -24,10 +25,20 @@ def header_block(raw: bytes) -> bytes:
 def find_header(raw: bytes, name: str) -> str | None:
     """Give the unfolded value of the first header with this name, or None; undecodable octets become U+FFFD."""
     block = header_block(raw)
-    match = re.search(rb"(?im)^" + re.escape(name.encode()) + rb"[ \t]*:((?:[^\r\n]|\r\n[ \t])*)", block)
+    match = _field(name).search(block)
     if match is None:
         return None
     return _FOLD.sub(b"", match.group(1)).decode("utf-8", "replace").strip()
+
+
+@lru_cache(maxsize=16)
+def _field(name: str) -> re.Pattern[bytes]:
+    return re.compile(rb"(?im)^" + re.escape(name.encode()) + rb"[ \t]*:((?:[^\r\n]|\r\n[ \t])*)")
+
+
+@lru_cache(maxsize=4)
+def _date(second: datetime) -> str:
+    return format_datetime(second)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,5 +72,5 @@ def received(hop: Hop, message_id: str, session: str, at: datetime) -> bytes:
         f"Received: from {helo} ([{address}]){tls}\r\n"
         f"\tby {hop.by} with {hop.protocol} id {message_id}\r\n"
         f"\t(session {session});\r\n"
-        f"\t{format_datetime(at)}\r\n"
+        f"\t{_date(at.replace(microsecond=0))}\r\n"
     ).encode("ascii")

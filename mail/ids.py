@@ -4,6 +4,8 @@ from uuid import UUID
 
 _VERSION_7 = 0x7 << 76
 _VARIANT = 0b10 << 62
+# The last bits of a version 7 UUID are random.
+_RANDOM_BITS = 32
 
 
 def uuid7(milliseconds: int, entropy: bytes) -> UUID:
@@ -17,3 +19,13 @@ def uuid7(milliseconds: int, entropy: bytes) -> UUID:
     high = (random >> 64) & 0xFFF
     low = random & 0x3FFF_FFFF_FFFF_FFFF
     return UUID(int=(milliseconds & 0xFFFF_FFFF_FFFF) << 80 | _VERSION_7 | high << 64 | _VARIANT | low)
+
+
+def sampled(identifier: UUID, share: float) -> bool:
+    """Whether an identifier belongs to a share of all; every process gives the same answer (CORE-OPS-001).
+
+    Args:
+        identifier: a version 7 UUID.
+        share: from 0, none, to 1, all.
+    """
+    return (identifier.int & ((1 << _RANDOM_BITS) - 1)) < share * (1 << _RANDOM_BITS)

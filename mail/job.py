@@ -50,6 +50,7 @@ class Job:
         smtputf8: whether the envelope or headers need SMTPUTF8 on the way out (RFC 6531).
         eight_bit: whether the client declared BODY=8BITMIME or the body has octets above 127 (RFC 6152).
         ret: RET of the envelope, FULL or HDRS, or None.  envid: ENVID, or None (RFC 3461).
+        require_tls: whether the client asked for REQUIRETLS (RFC 8689).
         body: the message itself, or where it lies.
     """
 
@@ -68,6 +69,7 @@ class Job:
     eight_bit: bool = False
     ret: str | None = None
     envid: str | None = None
+    require_tls: bool = False
     body: bytes | StoredBody
 
     @property
@@ -130,6 +132,7 @@ def _as_dict(job: Job) -> dict[str, Any]:
         "eight_bit": job.eight_bit,
         "ret": job.ret,
         "envid": job.envid,
+        "require_tls": job.require_tls,
         "body": body,
     }
 
@@ -155,6 +158,7 @@ def _from_dict(document: dict[str, Any]) -> Job:
         eight_bit=bool(document.get("eight_bit", False)),
         ret=document.get("ret"),
         envid=document.get("envid"),
+        require_tls=bool(document.get("require_tls", False)),
         body=_body(document["body"]),
     )
 

@@ -1,23 +1,62 @@
 """Accounts, credentials and providers in PostgreSQL."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any, LiteralString
+
+from psycopg.rows import dict_row
+
 from backing.postgres.pool import Database
 from backing.postgres.sql import statements
-from mail.accounts import Account, Credential
+from mail.accounts import Account, ChosenSecret, Credential, GeneratedSecret, quotas_of
 
 SQL = statements(__file__)
 
 
-async def find_credential(database: Database, username: str) -> Credential | None:
-    """Give the credential that signs in under a name, or None; a revoked one or a disabled account is none.
+class Accounts:
+    """Finds credentials; a revoked one, or one of a disabled account, is none."""
 
-    Raises:
-        Unavailable: the database did not answer, so nothing is known about the credential.
-    """
-    async with database.transaction() as connection:
-        cursor = await connection.execute(SQL["find_credential"], {"username": username})
-        row = await cursor.fetchone()
-    if row is None:
-        return None
-    credential_id, name, digest, account_id, account_name, domains = row
-    account = Account(account_id, account_name, frozenset(domains))
-    return Credential(credential_id, name, bytes(digest), account)
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def __call__(self, username: str, /) -> Credential | None:
+        """Give the credential that signs in under a name, or None.
+
+        Raises:
+            Unavailable: the database did not answer, so nothing is known about the credential.
+        """
+        return await self._find(SQL["find_credential"], {"username": username})
+
+    async def certified(self, names: Sequence[str], /) -> Credential | None:
+        """Give the credential whose certificate name comes first among these, or None.
+
+        Raises:
+            Unavailable: as above.
+        """
+        return await self._find(SQL["find_certified"], {"names": list(names)})
+
+    async def _find(self, statement: LiteralString, values: Mapping[str, Any]) -> Credential | None:
+        async with (
+            self._database.transaction() as connection,
+            connection.cursor(row_factory=dict_row) as cursor,
+        ):
+            row = await (await cursor.execute(statement, values)).fetchone()
+        return _credential(row) if row else None
+
+
+def _credential(row: Mapping[str, Any]) -> Credential:
+    account = Account(
+        id=row["account_id"],
+        name=row["account_name"],
+        allowed_domains=frozenset(row["allowed_domains"]),
+        check_from=row["check_from"],
+        repair_line_ends=row["repair_line_ends"],
+        max_sessions=row["max_sessions"],
+        quotas=quotas_of(row["quotas"]),
+    )
+    secret: GeneratedSecret | ChosenSecret | None = None
+    if row["digest"] is not None:
+        secret = GeneratedSecret(bytes(row["digest"]))
+    elif row["password_hash"] is not None:
+        secret = ChosenSecret(row["password_hash"])
+    networks = tuple(row["networks"])
+    return Credential(row["id"], row["username"], secret, account, networks, row["certificate_name"])

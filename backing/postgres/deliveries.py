@@ -239,6 +239,7 @@ def _job_row(job: Job, queued_at: datetime) -> dict[str, Any]:
         "eight_bit": job.eight_bit,
         "ret": job.ret,
         "envid": job.envid,
+        "require_tls": job.require_tls,
         "dedupe": job.dedupe.hex() if job.dedupe else None,
         "body_bucket": stored.bucket if stored else None,
         "body_key": stored.key if stored else None,
@@ -264,8 +265,9 @@ def _job(row: tuple[Any, ...]) -> Job:
         eight_bit=row[10],
         ret=row[11],
         envid=row[12],
-        body=StoredBody(row[13], row[14]),
-        recipients=tuple(Recipient(*recipient) for recipient in row[15]),
+        require_tls=row[13],
+        body=StoredBody(row[14], row[15]),
+        recipients=tuple(Recipient(*recipient) for recipient in row[16]),
     )
 
 

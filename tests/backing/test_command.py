@@ -2,68 +2,13 @@
 
 import base64
 import json
-import secrets
-import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-import boto3
 import psycopg
 import pytest
 
-from backing.__main__ import main
 from mail.accounts import secret_digest
-
-REGION = "eu-central-1"
-KEY_BYTES = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-Run = Callable[..., Said]
-
-
-@pytest.fixture(scope="module")
-def aws_parts(moto_url: str) -> dict[str, str]:
-    """A credential key and a provider key."""
-    manager = boto3.client("secretsmanager", endpoint_url=moto_url, region_name=REGION)
-    kms = boto3.client("kms", endpoint_url=moto_url, region_name=REGION)
-    name, text = f"key-{uuid.uuid1()}", secrets.token_urlsafe(KEY_BYTES)
-    manager.create_secret(Name=name, SecretString=text)
-    return {"secret": name, "text": text, "kms": kms.create_key()["KeyMetadata"]["KeyId"]}
-
-
-@pytest.fixture
-def run(
-    database_url: str,
-    moto_url: str,
-    aws_parts: dict[str, str],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Run:
-    environment = {
-        "AWS_ENDPOINT_URL": moto_url,
-        "AWS_REGION": REGION,
-        "DATABASE_URL": database_url,
-        "CREDENTIAL_KEY_SECRET": aws_parts["secret"],
-        "PROVIDER_KEY": aws_parts["kms"],
-    }
-
-    def command(*arguments: str, **changes: str) -> Said:
-        for name, value in (environment | changes).items():
-            monkeypatch.setenv(name, value)
-        capsys.readouterr()
-        code = main(list(arguments))
-        said = capsys.readouterr()
-        return Said(code, said.out, said.err)
-
-    return command
+from tests.backing.conftest import Run
 
 
 def test_an_account_is_made_with_a_credential_and_a_provider(
@@ -108,6 +53,7 @@ def test_accounts_are_listed_disabled_and_given_more_credentials(run: Run) -> No
     )
 
 
+NO_ACCOUNT = "there is no account 'none'; `account list` shows those there are"
 NEW = ["account", "create", "x", "--domain", "a.b"]
 SMTP = ["--smtp", "h:25"]
 USERNAME = "a user name has letters, digits and @ . _ - and begins with a letter or digit"
@@ -126,9 +72,40 @@ USERNAME = "a user name has letters, digits and @ . _ - and begins with a letter
             1,
             "an account name has small letters, digits and dashes, 63 at most",
         ),
-        (["account", "disable", "none"], 1, "there is no enabled account 'none'"),
-        (["credential", "create", "none"], 1, "there is no account 'none'; `account list` shows those there are"),
-        (["credential", "revoke", "none"], 1, "there is no valid credential 'none'"),
+        (["account", "disable", "none"], 1, "there is no enabled account 'none'; `account list` shows those there are"),
+        (["credential", "create", "none"], 1, NO_ACCOUNT),
+        (
+            ["credential", "revoke", "none"],
+            1,
+            "there is no valid credential 'none'; `credential list` shows those there are",
+        ),
+        (["account", "enable", "none"], 1, "there is no disabled account 'none'; `account list` shows those there are"),
+        (["account", "set", "none", "--check-from"], 1, NO_ACCOUNT),
+        (["account", "show", "none"], 1, NO_ACCOUNT),
+        (["account", "delete", "none"], 1, NO_ACCOUNT),
+        (["credential", "list", "none"], 1, NO_ACCOUNT),
+        (["suppression", "add", "none", "a@b.example"], 1, NO_ACCOUNT),
+        (
+            ["suppression", "add", "none", "nobody"],
+            1,
+            "'nobody' is not an address: Bad address: an address needs a local part, @ and a domain",
+        ),
+        (["suppression", "add", "none"], 2, "suppression add: give an address, or --file with one a line"),
+        (
+            ["credential", "create", "none", "--no-password"],
+            2,
+            "--no-password needs --certificate-name: nothing else would sign in",
+        ),
+        (
+            ["credential", "create", "none", "--password-file", "/none"],
+            2,
+            "--password-file /none: No such file or directory",
+        ),
+        (
+            ["account", "set", "none", "--max-sessions", "0"],
+            2,
+            "--max-sessions 0: needs a number from 1 to 1000000; --no-max-sessions takes the limit away",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_said_and_leaves_nothing(run: Run, arguments: list[str], code: int, says: str) -> None:

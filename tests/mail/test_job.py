@@ -29,6 +29,7 @@ JOB = Job(
     eight_bit=True,
     ret="HDRS",
     envid="QQ+2B",
+    require_tls=True,
     body=b"\x00\xff\r\n.\r\n",
 )
 GOLDEN = (
@@ -40,13 +41,19 @@ GOLDEN = (
     '"dedupe":"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",'
     '"header_message_id":"<1@example.com>",'
     '"sha256":"0000000000000000000000000000000000000000000000000000000000000000","size":10,'
-    '"smtputf8":true,"eight_bit":true,"ret":"HDRS","envid":"QQ+2B","body":{"b64":"AP8NCi4NCg=="}}'
+    '"smtputf8":true,"eight_bit":true,"ret":"HDRS","envid":"QQ+2B","require_tls":true,"body":{"b64":"AP8NCi4NCg=="}}'
 )
 
 
 def test_the_wire_format_of_version_1() -> None:
     assert encode(JOB) == GOLDEN
     assert decode(GOLDEN) == JOB
+
+
+def test_a_job_of_an_older_relay_asks_for_no_more_than_it_could() -> None:
+    document = json.loads(GOLDEN)
+    del document["require_tls"]
+    assert decode(json.dumps(document)) == dataclasses.replace(JOB, require_tls=False)
 
 
 def test_a_stored_body_travels_as_its_place() -> None:
@@ -76,6 +83,7 @@ jobs = st.builds(
     eight_bit=st.booleans(),
     ret=st.sampled_from([None, "FULL", "HDRS"]),
     envid=st.none() | st.text(max_size=20),
+    require_tls=st.booleans(),
     body=st.binary(max_size=500) | st.builds(StoredBody, st.text(max_size=20), st.text(max_size=20)),
 )
 

@@ -1,0 +1,62 @@
+"""What an operator does to suppression lists: add addresses, take them off, look."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from backing.admin.desk import AdminError, Desk, account_id
+from backing.ids import now
+from backing.postgres import suppressions
+from mail.accounts import Suppression
+from mail.addresses import parse_mailbox
+from mail.errors import Refused
+
+SOURCE = "operator"
+
+
+class SuppressionLists:
+    """An operator's changes to suppression lists."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def add(self, account: str, addresses: Sequence[str], reason: str, until: datetime | None) -> int:
+        """Suppress addresses; give how many.
+
+        Raises:
+            AdminError: there is no such account, or a text is no address.
+        """
+        listed = [Suppression(_address(text), reason, SOURCE, now(), until) for text in addresses]
+        async with self._desk.transaction() as connection:
+            found = await account_id(connection, account)
+            await suppressions.add(connection, found, listed)
+        self._desk.changed("suppression", found)
+        return len(listed)
+
+    async def remove(self, account: str, addresses: Sequence[str]) -> None:
+        """Suppress addresses no more.
+
+        Raises:
+            AdminError: there is no such account, or one of them is not on its list; then none is removed.
+        """
+        async with self._desk.transaction() as connection:
+            found = await account_id(connection, account)
+            for address in map(_address, addresses):
+                if not await suppressions.remove(connection, found, address):
+                    raise AdminError(f"{address} is not suppressed for {account}; `suppression list` shows what is")
+        self._desk.changed("suppression", found)
+
+    async def newest(self, account: str, most: int) -> list[Suppression]:
+        """Give an account's list, the newest first, at most so many.
+
+        Raises:
+            AdminError: there is no such account.
+        """
+        async with self._desk.transaction() as connection:
+            return await suppressions.newest(connection, await account_id(connection, account), most)
+
+
+def _address(text: str) -> str:
+    try:
+        return str(parse_mailbox(text.strip()))
+    except Refused as refused:
+        raise AdminError(f"{text!r} is not an address: {refused.reply.text}") from None

@@ -1,0 +1,85 @@
+"""What the operator's command shows, as text for people."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from backing.admin.credentials import IssuedCredential
+from mail.accounts import Suppression
+
+
+def issued(credential: IssuedCredential) -> str:
+    """A credential that was just made."""
+    lines = [f"Account   {credential.account}", f"Username  {credential.username}"]
+    if credential.secret is not None:
+        lines += [f"Password  {credential.secret}", "The password is shown only now; it is not stored."]
+    return "\n".join(lines)
+
+
+def accounts(rows: Iterable[Mapping[str, Any]]) -> str:
+    """All accounts, one a line."""
+    lines = [f"{'ACCOUNT':<20} {'PROVIDER':<16} {'CREDENTIALS':<11} {'STATE':<9} DOMAINS"]
+    for row in rows:
+        names = ", ".join(row["allowed_domains"])
+        provider = row["provider"] or "-"
+        lines.append(f"{row['name']:<20} {provider:<16} {row['credentials']:<11} {_state(row):<9} {names}")
+    return "\n".join(lines)
+
+
+def account(row: Mapping[str, Any]) -> str:
+    """One account, a fact a line."""
+    quotas = [f"{window}:{unit}:{limit}" for window, units in row["quotas"].items() for unit, limit in units.items()]
+    facts = {
+        "Account": row["name"],
+        "State": _state(row),
+        "Domains": ", ".join(row["allowed_domains"]),
+        "Provider": row["provider"] or "-",
+        "On unknown": row["on_unknown"],
+        "Check From": _yes(row["check_from"]),
+        "Repair line ends": _yes(row["repair_line_ends"]),
+        "Max sessions": row["max_sessions"] or "the relay's own limit",
+        "Quotas": ", ".join(quotas) or "none",
+        "Credentials": row["credentials"],
+        "Suppressed": row["suppressed"],
+    }
+    return "\n".join(f"{name:<17} {value}" for name, value in facts.items())
+
+
+def credentials(rows: Iterable[Mapping[str, Any]]) -> str:
+    """The credentials of an account, one a line."""
+    lines = [f"{'USERNAME':<32} {'PASSWORD':<9} {'STATE':<8} {'CREATED':<20} {'CERTIFICATE':<24} NETWORKS"]
+    for row in rows:
+        state, certificate = "revoked" if row["revoked"] else "valid", row["certificate_name"] or "-"
+        networks = ", ".join(row["networks"]) or "anywhere"
+        lines.append(
+            f"{row['username']:<32} {row['password']:<9} {state:<8} {row['created']:<20} {certificate:<24} {networks}"
+        )
+    return "\n".join(lines)
+
+
+def suppressions(several: Sequence[Suppression]) -> str:
+    """A suppression list, an address a line."""
+    lines = [f"{'SINCE':<10} {'UNTIL':<10} {'REASON':<11} {'SOURCE':<16} ADDRESS"]
+    lines += [" ".join(f"{text:<{width}}" for text, width in zip(_facts(one), _WIDTHS, strict=True)) for one in several]
+    return "\n".join(lines)
+
+
+def suppression(one: Suppression) -> dict[str, str | None]:
+    """An entry of a suppression list, for JSON."""
+    since, until = one.since.isoformat(), one.until.isoformat() if one.until else None
+    return {"address": one.address, "reason": one.reason, "source": one.source, "since": since, "until": until}
+
+
+_WIDTHS = (10, 10, 11, 16, 0)
+
+
+def _facts(one: Suppression) -> tuple[str, ...]:
+    until = one.until.date().isoformat() if one.until else "-"
+    return one.since.date().isoformat(), until, one.reason, one.source, one.address
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    return "disabled" if row["disabled"] else "enabled"
+
+
+def _yes(value: object) -> str:
+    return "yes" if value else "no"

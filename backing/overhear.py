@@ -1,0 +1,61 @@
+"""The operator's ear: asks the relays for a transcript and prints what they hand on, until it is told to stop."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from backing import ids
+from backing.cache import Cache
+from backing.notices import Notice, publish
+from mail.errors import Unavailable
+
+CHANNEL = "transcript:"
+# Relays stop 30 s after the last demand; one that starts meanwhile hears the next.
+DEMAND_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Whose sessions are wanted: those of an account, of a network, or of an account from a network."""
+
+    account: str | None = None
+    network: str | None = None
+
+
+async def overhear(cache: Cache, demand: Demand, write: Callable[[str], None]) -> None:
+    """Write the lines of the sessions that are wanted, as they are said, until cancelled.
+
+    Raises:
+        Unavailable: the cache is away, or went away.
+    """
+    name = str(ids.new_id())
+    subject = json.dumps({"id": name, "account": demand.account, "network": demand.network})
+    try:
+        async with cache.subscription(CHANNEL + name) as subscription, asyncio.TaskGroup() as tasks:
+            tasks.create_task(_ask_again(cache, Notice("transcript", subject)))
+            while True:
+                write(shown(await subscription.next(), ids.now()))
+    except* Unavailable as faults:
+        raise _first(faults) from None
+
+
+async def _ask_again(cache: Cache, notice: Notice) -> None:
+    while True:
+        await publish(cache, notice)
+        await asyncio.sleep(DEMAND_SECONDS)
+
+
+def _first(faults: BaseExceptionGroup[Unavailable]) -> BaseException:
+    fault: BaseException = faults
+    while isinstance(fault, BaseExceptionGroup):
+        fault = fault.exceptions[0]
+    return fault
+
+
+def shown(line: bytes, now: datetime) -> str:
+    """Write what a relay handed on for people: time, session, peer, who, words."""
+    said = json.loads(line)
+    time = now.astimezone(UTC).isoformat(timespec="milliseconds")[11:23]
+    return f"{time} {said['session']} {said['peer']} {said['who']}: {said['line']}"

@@ -1,0 +1,109 @@
+"""The suppression lists in PostgreSQL."""
+
+import sys
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from backing.postgres.pool import Connection, Database
+from backing.postgres.sql import statements
+from mail.accounts import Suppression, address_key
+
+SQL = statements(__file__)
+
+
+@dataclass(frozen=True, slots=True)
+class Hashes:
+    """Address hashes of one account.
+
+    Attributes:
+        values: signed 64-bit numbers; a whole list has them in order.
+        since: the snapshot they were read in; gives what came later.
+    """
+
+    values: "array[int]"
+    since: str
+
+
+class Suppressions:
+    """Reads suppression lists."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def hashes(self, account_id: UUID, most: int) -> Hashes:
+        """Give the hashes of an account's list, in order, at most so many.
+
+        Raises:
+            Unavailable: the database did not answer.
+        """
+        async with self._database.transaction() as connection:
+            cursor = connection.cursor(binary=True)
+            await cursor.execute(SQL["hashes"], {"account_id": account_id, "most": most})
+            row = await cursor.fetchone()
+        assert row  # noqa: S101 - an aggregate gives one row
+        return Hashes(_numbers(row[0]), row[1])
+
+    async def later_hashes(self, account_id: UUID, since: str, most: int) -> Hashes | None:
+        """Give the hashes that came after `since`; None where the whole list needs to be read again.
+
+        Raises:
+            Unavailable: the database did not answer.
+        """
+        async with self._database.transaction() as connection:
+            cursor = connection.cursor(binary=True)
+            values = {"account_id": account_id, "since": since, "most": most}
+            await cursor.execute(SQL["later_hashes"], values)
+            row = await cursor.fetchone()
+        if row is None or row[0] is None:
+            return None
+        found = _numbers(row[0])
+        return Hashes(found, row[1]) if len(found) < most else None
+
+    async def find(self, account_id: UUID, address: str) -> Suppression | None:
+        """Give what is known about an address that is suppressed now, or None.
+
+        Raises:
+            Unavailable: the database did not answer.
+        """
+        async with self._database.transaction() as connection:
+            cursor = connection.cursor(row_factory=class_row(Suppression))
+            values = {"account_id": account_id, "address": address_key(address)}
+            return await (await cursor.execute(SQL["find"], values)).fetchone()
+
+
+async def add(connection: Connection, account_id: UUID, several: Iterable[Suppression]) -> None:
+    """Suppress addresses; what is said last about one counts."""
+    rows = [
+        {
+            "account_id": account_id,
+            "address": address_key(suppression.address),
+            "reason": suppression.reason,
+            "source": suppression.source,
+            "until": suppression.until,
+        }
+        for suppression in several
+    ]
+    await connection.cursor().executemany(SQL["add"], rows)
+
+
+async def remove(connection: Connection, account_id: UUID, address: str) -> bool:
+    """Suppress an address no more; whether it was."""
+    values = {"account_id": account_id, "address": address_key(address)}
+    return (await connection.execute(SQL["remove"], values)).rowcount > 0
+
+
+async def newest(connection: Connection, account_id: UUID, most: int) -> list[Suppression]:
+    """Give an account's list, the newest first, at most so many."""
+    cursor = connection.cursor(row_factory=class_row(Suppression))
+    return await (await cursor.execute(SQL["list"], {"account_id": account_id, "most": most})).fetchall()
+
+
+def _numbers(octets: bytes) -> "array[int]":
+    values = array("q", octets)
+    if sys.byteorder == "little":
+        values.byteswap()
+    return values

@@ -2,10 +2,20 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aioboto3
+import aiohttp
 from aiobotocore.config import AioConfig
+from botocore.auth import SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import ReadOnlyCredentials
+from botocore.httpsession import get_cert_path
+
+from backing.awsjson import JsonService, http_session
+from backing.signing import Keys, Signer
+from backing.sqs import FAULTS
+from mail.errors import Unavailable
 
 if TYPE_CHECKING:
     from types_aiobotocore_kms import KMSClient
@@ -14,6 +24,8 @@ if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
 
 CONNECT_TIMEOUT_SECONDS = 3
+# How long a token for the cache is good; ElastiCache takes no longer ones.
+TOKEN_SECONDS = 900
 
 
 def _config(read_timeout: float, connections: int = 10) -> AioConfig:
@@ -42,6 +54,14 @@ class Aws:
             yield client
 
     @asynccontextmanager
+    async def direct_sqs(self, client: "SQSClient", read_timeout: float = 5) -> AsyncIterator[JsonService]:
+        """What sends to queues without the SDK, with the client's endpoint and the SDK's credentials."""
+        meta = client.meta
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS, sock_read=read_timeout)
+        async with http_session(limits, self._authorities()) as http:
+            yield JsonService(http, meta.endpoint_url, "AmazonSQS", Signer(meta.region_name, "sqs"), self._keys)
+
+    @asynccontextmanager
     async def s3(self, read_timeout: float = 10) -> AsyncIterator["S3Client"]:
         """An object store client."""
         async with self._session.client("s3", region_name=self._region, config=_config(read_timeout)) as client:
@@ -51,6 +71,12 @@ class Aws:
     async def secrets(self) -> AsyncIterator["SecretsManagerClient"]:
         """A Secrets Manager client."""
         async with self._session.client("secretsmanager", region_name=self._region, config=_config(5)) as client:
+            yield client
+
+    @asynccontextmanager
+    async def cloudwatch(self) -> AsyncIterator[Any]:
+        """A CloudWatch client, to read metrics with (`cloudwatch:GetMetricData`)."""
+        async with self._session.client("cloudwatch", region_name=self._region, config=_config(5)) as client:
             yield client
 
     @asynccontextmanager
@@ -64,3 +90,42 @@ class Aws:
         async with self._session.client("rds", region_name=self._region) as client:
             token: str = await client.generate_db_auth_token(DBHostname=host, Port=port, DBUsername=user)
             return token
+
+    async def cache_token(self, user: str, name: str, *, serverless: bool) -> str:
+        """A password for ElastiCache, good for 15 minutes: a `connect` request, signed in its query (SigV4).
+
+        Args:
+            user: the ElastiCache user, of which id and name are the same.
+            name: the replication group or the serverless cache.
+            serverless: which of both it is.
+
+        Raises:
+            Unavailable: there are no credentials to sign with.
+        """
+        keys = await self._keys()
+        query = {"Action": "connect", "User": user} | ({"ResourceType": "ServerlessCache"} if serverless else {})
+        request = AWSRequest("GET", f"http://{name.lower()}/", params=query)
+        credentials = ReadOnlyCredentials(keys.access_key, keys.secret_key, keys.token)
+        SigV4QueryAuth(credentials, "elasticache", self._region, expires=TOKEN_SECONDS).add_auth(request)
+        return str(request.url).removeprefix("http://")
+
+    async def _keys(self) -> Keys:
+        """Give the credentials of now; the SDK fetches new ones of a role long before the old ones end.
+
+        Raises:
+            Unavailable: there are none.
+        """
+        try:
+            session: Any = self._session
+            credentials = await session.get_credentials()
+            frozen = await credentials.get_frozen_credentials() if credentials else None
+        except (*FAULTS, RuntimeError) as fault:  # RuntimeError: what it got has ended already
+            raise Unavailable(f"AWS credentials: {type(fault).__name__}: {fault}") from fault
+        if frozen is None:
+            raise Unavailable("AWS credentials: none found")
+        return Keys(frozen.access_key, frozen.secret_key, frozen.token)
+
+    def _authorities(self) -> str:
+        """Name the file of trusted authorities that the SDK would use."""
+        chosen = self._session._session.get_config_variable("ca_bundle")  # noqa: SLF001 - it offers no other way
+        return str(chosen or get_cert_path(verify=True))

@@ -48,7 +48,10 @@ DOORS = (
             "RELAY_HOST": LOOPBACK,
             "RELAY_HOSTNAME": "localhost",
             "RELAY_GRACE_SECONDS": "0",
+            "RELAY_IDLE_DRAIN_SECONDS": "0",
             "RELAY_DRAIN_SECONDS": "25",
+            # All clients are of this machine, and together they are not one client.
+            "RELAY_EXEMPT_NETWORKS": "127.0.0.0/8,::1",
         },
     ),
     Door("worker", health_port=8082, settings={"WORKER_DRAIN_SECONDS": "25"}),
@@ -105,6 +108,7 @@ def product_environment(ground: Ground) -> dict[str, str]:
         "AWS_EC2_METADATA_DISABLED": "true",
         "QUEUE_URL": f"{endpoint}/{names.ACCOUNT}/{names.QUEUE}",
         "BODY_BUCKET": names.BUCKET,
+        "CACHE_URL": f"redis://{LOOPBACK}:{ground.ports['valkey']}",
         "CREDENTIAL_KEY_SECRET": names.CREDENTIAL_KEY,
         "PROVIDER_KEY": names.PROVIDER_KEY,
         "DATABASE_URL": f"postgresql://{USER}@{LOOPBACK}:{ground.ports['postgres']}/{DATABASE}",

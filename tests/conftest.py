@@ -18,6 +18,7 @@ from moto.server import ThreadedMotoServer
 from backing.postgres import migrate
 from local import postgres
 from local.places import Places
+from tests.valkey import Valkey, valkey
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]
@@ -132,3 +133,32 @@ def database_url(postgres_url: str) -> Iterator[str]:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {postgres.DATABASE} STRATEGY FILE_COPY".encode())
         yield f"{postgres_url}/{name}"
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture(scope="session")
+def shared_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """A Valkey server that all tests share; their keys must be their own."""
+    with valkey(tmp_path_factory.mktemp("valkey"), free_port()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey_url(shared_valkey: Valkey) -> str:
+    """A Valkey server that all tests share, as `redis://host:port`; their keys must be their own."""
+    return shared_valkey.url
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Iterator[Valkey]:
+    """A Valkey server of this test's own, to kill and start."""
+    with valkey(tmp_path, free_port()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """A Valkey cluster of one node that all tests share; it takes its time to start."""
+    options = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    with valkey(tmp_path_factory.mktemp("cluster"), free_port(), *options) as server:
+        server.make_cluster()
+        yield server

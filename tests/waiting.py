@@ -1,5 +1,6 @@
 """Waiting for a condition, with a deadline instead of a guess."""
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -10,3 +11,10 @@ def wait_until(condition: Callable[[], object], seconds: float, otherwise: str) 
     while not condition():
         assert time.monotonic() < deadline, otherwise
         time.sleep(0.02)
+
+
+async def until(condition: Callable[[], object], seconds: float = 10) -> None:
+    """Let the loop run until something is so."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - what is tested has no event for each thing a test may wait for
+            await asyncio.sleep(0.005)

@@ -97,6 +97,44 @@ def test_what_was_submitted_before_the_end_is_flushed() -> None:
     run(scenario)
 
 
+def test_above_the_eager_flushes_only_full_ones_start() -> None:
+    async def scenario() -> None:
+        recorder = Recorder()
+        limits = Limits(items=3, size=10, flushes=3, eager=1)
+        async with Batcher(recorder.flush, limits, size=len).running() as batcher, asyncio.TaskGroup() as callers:
+            for texts in (["a"], ["b", "c"], ["d"], ["e"], ["f" * 10], ["g", "h", "i"]):
+                for text in texts:
+                    callers.create_task(batcher.submit(text))
+                for _ in range(4):
+                    await asyncio.sleep(0)
+            assert recorder.batches == [["a"], ["b", "c", "d"], ["e"]]
+            recorder.go.set()
+        assert recorder.batches[3:] == [["f" * 10], ["g", "h", "i"]]
+
+    run(scenario)
+
+
+def test_a_caller_that_goes_away_harms_no_other_of_its_batch() -> None:
+    async def scenario(fault: Exception | None) -> list[str | BaseException]:
+        recorder = Recorder()
+
+        async def flush(batch: Sequence[str]) -> list[str]:
+            answers = await recorder.flush(batch)
+            if fault:
+                raise fault
+            return answers
+
+        async with Batcher(flush, Limits(items=10, size=100)).running() as batcher:
+            callers = [asyncio.ensure_future(batcher.submit(item)) for item in "ab"]
+            await recorder.begun.wait()
+            callers[0].cancel()
+            recorder.go.set()
+            return [str(answer) for answer in await asyncio.gather(*callers, return_exceptions=True)]
+
+    assert asyncio.run(scenario(None)) == ["", "B"]
+    assert asyncio.run(scenario(ConnectionError("no"))) == ["", "no"]
+
+
 @pytest.mark.parametrize("flushes", [1, 2, 5])
 def test_no_more_flushes_run_at_a_time_than_allowed(flushes: int) -> None:
     async def scenario() -> None:

@@ -1,34 +1,77 @@
 """What a log line shows, and what it never shows."""
 
 import json
-import logging
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from backing.log import mask_secrets
+from backing.log import Lines, names_secret
 
 LINES = """
 import logging, structlog
 from backing import log
 log.configure("relay", "INFO")
-structlog.get_logger().debug("unseen")
-structlog.get_logger().info("seen", session="S", password="hush", api_token="hush", size=3)
+early = structlog.get_logger().bind(session="S")
+early.debug("unseen")
+early.info("seen", password="hush", api_token="hush", size=3, odd=b"\\xff", name="\\u00fc")
 logging.getLogger("botocore").info("unseen")
 logging.getLogger("psycopg").warning("a library %s", "warns")
+try:
+    1 / 0
+except ZeroDivisionError:
+    structlog.get_logger().exception("broke")
+    logging.getLogger("asyncio").exception("library broke")
+log.set_level("DEBUG")
+early.debug("seen now")
+log.set_level("ERROR")
+early.warning("unseen")
+structlog.get_logger().info("unseen")
+structlog.get_logger().error("seen still", exc_info=ValueError("x"))
+structlog.get_logger().critical("the end")
 """
 
 
-def test_lines_are_json_with_service_level_and_time_and_without_secrets() -> None:
+def lines() -> list[dict[str, Any]]:
     run = subprocess.run([sys.executable, "-c", LINES], capture_output=True, text=True, check=True)
-    own, library = (json.loads(line) for line in run.stdout.splitlines())
-    assert own.pop("timestamp").endswith("Z")
+    return [json.loads(line) for line in run.stdout.splitlines()]
+
+
+def test_lines_are_json_with_service_level_and_time_and_without_secrets() -> None:
+    own, library, *_ = lines()
+    age = datetime.now(UTC) - datetime.fromisoformat(own.pop("timestamp"))
+    assert timedelta() < age < timedelta(seconds=60)
     masked = {"password": "***", "api_token": "***"}
-    assert own == {"event": "seen", "level": "info", "service": "relay", "session": "S", "size": 3} | masked
+    shown = {"event": "seen", "level": "info", "service": "relay", "session": "S", "size": 3, "odd": "b'\\xff'"}
+    assert own == shown | masked | {"name": "ü"}
     assert (library["event"], library["level"], library["service"]) == ("a library warns", "warning", "relay")
+
+
+def test_an_exception_is_shown_with_its_traceback() -> None:
+    _, _, own, library, *_ = lines()
+    for line, event in ((own, "broke"), (library, "library broke")):
+        assert (line["event"], line["level"]) == (event, "error")
+        assert line["exception"].startswith("Traceback")
+        assert line["exception"].endswith("ZeroDivisionError: division by zero")
+        assert "exc_info" not in line
+
+
+def test_the_level_can_be_changed_for_all_loggers_at_any_time() -> None:
+    later = lines()[4:]
+    assert [(line["event"], line["level"]) for line in later] == [
+        ("seen now", "debug"),
+        ("seen still", "error"),
+        ("the end", "critical"),
+    ]
 
 
 @pytest.mark.parametrize("key", ["password", "Secret", "api_token", "Authorization", "private_key"])
 def test_a_key_that_names_a_secret_hides_its_value(key: str) -> None:
-    assert mask_secrets(logging.getLogger(), "info", {key: "hush", "event": "x"}) == {key: "***", "event": "x"}
+    assert names_secret(key)
+    assert json.loads(Lines("relay")(None, "info", {key: "hush", "event": "x"}))[key] == "***"
+
+
+def test_other_keys_hide_nothing() -> None:
+    assert not any(names_secret(key) for key in ("event", "user", "session", "account", "size", "result"))

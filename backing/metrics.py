@@ -1,6 +1,11 @@
 """The metrics registry of a process. A metric is declared here once: its name, meaning and labels document it."""
 
+from collections.abc import Callable, Iterator, Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from typing_extensions import override
 
 # Seconds; the accept path answers in milliseconds, a delivery in seconds.
 _LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
@@ -17,9 +22,35 @@ class RelayMetrics:
         self.auth = Counter("relay_auth_attempts", "AUTH attempts by result.", ["result"], registry=registry)
         self.messages = Counter("relay_messages", "Messages by the reply to DATA.", ["result"], registry=registry)
         self.bytes = Counter("relay_message_bytes", "Octets of accepted messages.", registry=registry)
+        self.bytes_in_flight = Gauge(
+            "relay_bytes_in_flight", "Octets of messages in memory now, on their way to the queue.", registry=registry
+        )
         self.accept_seconds = Histogram(
             "relay_accept_seconds", "End of DATA to the final reply.", buckets=_LATENCY, registry=registry
         )
+        self.cache_up = Gauge("relay_cache_up", "1 while the shared cache answers.", registry=registry)
+        self.quota_refusals = Counter(
+            "relay_quota_refusals", "Refusals for an account's quota.", ["window", "unit"], registry=registry
+        )
+        self.shed = Counter("relay_shed", "Work turned away for load, by reason.", ["reason"], registry=registry)
+        self.queue_depth = Gauge(
+            "relay_queue_depth", "Messages that wait in the delivery queue; NaN while not known.", registry=registry
+        )
+        self.queue_age = Gauge(
+            "relay_queue_age_seconds", "Age of the oldest queued message; NaN while not known.", registry=registry
+        )
+        self.protected = Gauge(
+            "relay_task_protected", "1 while ECS may not end this task to scale in.", registry=registry
+        )
+        self.certificate_expiry = Gauge(
+            "relay_certificate_expiry_timestamp_seconds",
+            "Unix time at which the first of the served certificates expires.",
+            registry=registry,
+        )
+        self.certificate_reloads = Counter(
+            "relay_certificate_reloads", "Changes of certificate files by result.", ["result"], registry=registry
+        )
+        self.reloads = Counter("relay_reloads", "Reloads of the settings by result.", ["result"], registry=registry)
 
 
 class WorkerMetrics:
@@ -39,4 +70,51 @@ class WorkerMetrics:
             "The relay's 250 to the provider's.",
             buckets=(*_LATENCY, 300, 900, 3600, 14400, 86400),
             registry=registry,
+        )
+
+
+class PoolMetrics(Collector):
+    """What the pool of PostgreSQL connections does, asked when somebody looks.
+
+    Args:
+        registry: where it is shown.
+        stats: the counts of the pool: `AsyncConnectionPool.get_stats`.
+    """
+
+    def __init__(self, registry: CollectorRegistry, stats: Callable[[], Mapping[str, int]]) -> None:
+        self._stats = stats
+        registry.register(self)
+
+    @override
+    def collect(self) -> Iterator[Metric]:
+        stats = self._stats()
+        size, idle = stats.get("pool_size", 0), stats.get("pool_available", 0)
+        connections = GaugeMetricFamily(
+            "database_pool_connections",
+            "Connections to PostgreSQL; busy ones are in use or being opened.",
+            labels=["state"],
+        )
+        connections.add_metric(["busy"], size - idle)
+        connections.add_metric(["idle"], idle)
+        yield connections
+        yield GaugeMetricFamily(
+            "database_pool_max_connections", "Most connections the pool may have.", stats.get("pool_max", 0)
+        )
+        yield GaugeMetricFamily(
+            "database_pool_waiting", "Callers that wait for a connection.", stats.get("requests_waiting", 0)
+        )
+        requests = CounterMetricFamily(
+            "database_pool_requests", "Requests for a connection by result.", labels=["result"]
+        )
+        errors = stats.get("requests_errors", 0)
+        requests.add_metric(["served"], stats.get("requests_num", 0) - errors)
+        requests.add_metric(["failed"], errors)
+        yield requests
+        yield CounterMetricFamily(
+            "database_pool_wait_seconds",
+            "Time that callers waited for a connection.",
+            stats.get("requests_wait_ms", 0) / 1000,
+        )
+        yield CounterMetricFamily(
+            "database_pool_use_seconds", "Time that connections were in use.", stats.get("usage_ms", 0) / 1000
         )

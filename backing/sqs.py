@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import ClientError as HttpError
 from botocore.exceptions import BotoCoreError, ClientError
 
+from backing.awsjson import JsonService
 from mail.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -24,14 +25,19 @@ FAULTS = (BotoCoreError, ClientError, HttpError, TimeoutError, OSError)
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One message to send: its text, and the account whose fair share of the queue it uses."""
+    """One message to send: its text, and the account whose fair share of the queue it uses.
+
+    Attributes:
+        text: ASCII without control characters, as `mail.job.encode` writes it.
+        group: letters, digits and hyphens.
+    """
 
     text: str
     group: str
 
     @property
     def size(self) -> int:
-        """Octets that SQS counts; jobs are ASCII."""
+        """Octets that SQS counts."""
         return len(self.text)
 
 
@@ -49,21 +55,30 @@ class Queue:
     """One SQS queue.
 
     Every method raises `Unavailable` when SQS does not answer as it should; nothing is then known to have happened.
+
+    Args:
+        client: makes the calls.
+        url: of the queue.
+        direct: makes those of `send` at a fraction of the client's cost, where it is given.
     """
 
-    def __init__(self, client: "SQSClient", url: str) -> None:
+    def __init__(self, client: "SQSClient", url: str, direct: JsonService | None = None) -> None:
         self._client = client
         self._url = url
+        self._direct = direct
 
     async def send(self, batch: Sequence[Outgoing]) -> list[str | None]:
         """Send up to `MAX_BATCH` messages of `MAX_BATCH_BYTES` in all; per message None, or why SQS refused it."""
-        answer = await self._call(
-            "send_message_batch",
-            Entries=[
-                {"Id": str(n), "MessageBody": message.text, "MessageGroupId": message.group}
-                for n, message in enumerate(batch)
-            ],
-        )
+        if self._direct is not None:
+            answer = await self._direct.call("SendMessageBatch", _document(self._url, batch))
+        else:
+            answer = await self._call(
+                "send_message_batch",
+                Entries=[
+                    {"Id": str(n), "MessageBody": message.text, "MessageGroupId": message.group}
+                    for n, message in enumerate(batch)
+                ],
+            )
         return _results(answer, len(batch))
 
     async def receive(self, most: int, wait_seconds: int, lease_seconds: float) -> list[Received]:
@@ -107,6 +122,21 @@ class Queue:
         except FAULTS as fault:
             raise Unavailable(f"SQS {operation}: {type(fault).__name__}: {fault}") from fault
         return answer
+
+
+def _document(url: str, batch: Sequence[Outgoing]) -> bytes:
+    """Write the arguments of SendMessageBatch; `json.dumps` looks at each letter, and takes five times as long."""
+    entries = ",".join(
+        [
+            f'{{"Id":"{n}","MessageGroupId":"{message.group}","MessageBody":"{_quoted(message.text)}"}}'
+            for n, message in enumerate(batch)
+        ]
+    )
+    return f'{{"QueueUrl":"{url}","Entries":[{entries}]}}'.encode("ascii")
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _results(answer: dict[str, Any], count: int) -> list[str | None]:

@@ -10,8 +10,8 @@ from prometheus_client.metrics_core import Metric
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
-from backing.metrics import RelayMetrics, WorkerMetrics
-from backing.settings import CredentialKeySettings, ProviderKeySettings, ServiceSettings, Settings
+from backing.metrics import PoolMetrics, RelayMetrics, WorkerMetrics
+from backing.settings import RELOADABLE, CredentialKeySettings, ProviderKeySettings, ServiceSettings, Settings
 from mail.delivery import AFTER, TERMINAL, TRANSITIONS
 from relay.settings import RelaySettings
 from worker.settings import WorkerSettings
@@ -67,7 +67,10 @@ def configuration() -> str:
         MADE,
         "Processes are configured by environment variables, checked before anything starts: a wrong or missing one",
         "ends the process with status 78 and a line that names the key, what is wrong and the limit. No variable holds",
-        "a secret. Beside these, the AWS SDK reads its own (`AWS_ENDPOINT_URL`, `AWS_SHARED_CREDENTIALS_FILE`, ...)",
+        "a secret. `SETTINGS_FILE` may name a file of lines `KEY=value` with the same keys; the environment wins over",
+        "it. The relay takes the keys marked *reload* anew from that file when it gets a SIGHUP",
+        "([operations](../operations.md)). Beside these, the AWS SDK reads its own (`AWS_ENDPOINT_URL`,",
+        "`AWS_SHARED_CREDENTIALS_FILE`, ...)",
         "and PostgreSQL's library its own (`PGPASSFILE`).",
     ]
     for title, readers, settings in SECTIONS:
@@ -77,13 +80,14 @@ def configuration() -> str:
             "",
             f"Read by: {readers}.",
             "",
-            "| variable | default | limits | meaning |",
-            "|---|---|---|---|",
+            "| variable | default | limits | reload | meaning |",
+            "|---|---|---|---|---|",
         ]
         for name, field in own_fields(settings).items():
             shown = default(field)
-            value = "required" if shown is None else f"`{shown}`"
-            lines.append(f"| `{name}` | {value} | {limits(field)} | {field.description} |")
+            value = "required" if shown is None else f"`{shown}`" if shown else "empty"
+            reload = "yes" if field.json_schema_extra == RELOADABLE else ""
+            lines.append(f"| `{name}` | {value} | {limits(field)} | {reload} | {field.description} |")
     return "\n".join(lines) + "\n"
 
 
@@ -115,6 +119,10 @@ def metrics() -> str:
         labels = {m._name: m._labelnames for m in vars(declared).values()}  # noqa: SLF001 - a family tells its labels only once used
         lines += ["", f"## {title}", "", "| metric | type | labels | meaning |", "|---|---|---|---|"]
         lines += [_metric(family, labels[family.name]) for family in registry.collect()]
+    pool = CollectorRegistry()
+    PoolMetrics(pool, dict)
+    lines += ["", "## Pool of PostgreSQL connections", "", "| metric | type | labels | meaning |", "|---|---|---|---|"]
+    lines += [_metric(family, tuple(family.samples[0].labels)) for family in pool.collect()]
     return "\n".join(lines) + "\n"
 
 

@@ -4,9 +4,10 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
-from dataclasses import asdict
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Final
 
@@ -16,9 +17,15 @@ from prometheus_client import CollectorRegistry
 
 from backing import health, log
 from backing.aws import Aws
-from backing.metrics import RelayMetrics
-from backing.postgres.accounts import find_credential
+from backing.cache import Cache
+from backing.cloudwatch import QueueAge
+from backing.ecs import TaskProtection
+from backing.emf import Emf, standard_output
+from backing.metrics import PoolMetrics, RelayMetrics
+from backing.notices import Listener
+from backing.postgres.accounts import Accounts
 from backing.postgres.pool import Database
+from backing.postgres.suppressions import Suppressions
 from backing.s3 import Bodies
 from backing.secrets import BadSecret, credential_key
 from backing.settings import ConfigurationError, read
@@ -27,14 +34,29 @@ from mail.accounts import MIN_KEY_BYTES
 from mail.errors import Unavailable
 from relay.accept import Intake
 from relay.auth import Doorkeeper
+from relay.budget import Budget
+from relay.changes import Changes
+from relay.files import CertificateFiles, read_certificates
+from relay.guard import Guard, Rules
+from relay.load import Load, queue_measures
+from relay.protection import Protection, Situation
+from relay.protocol import LINGER_SECONDS
+from relay.quotas import Quotas
+from relay.reload import Reload
 from relay.server import RelayServer
 from relay.settings import RelaySettings
+from relay.suppression import SuppressionLists
 from relay.tls import Certificates
+from relay.transcript import Broadcast, Transcripts
 from relay.visit import House
+from relay.watch import Watch
 
 # Seconds between attempts to fetch the credential key; after the last one the relay gives up.
 _KEY_WAITS: Final = (0.5, 1.0, 2.0, 4.0)
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+# What the way out may take after the last word to the last session: a call to SQS or S3 still under way is given up
+# then. Whoever waited for it was not told that the message is accepted.
+_WAY_OUT_SECONDS: Final = LINGER_SECONDS + 2.0
+_SERVICE: Final = "relay"
 
 
 def main() -> int:
@@ -42,8 +64,10 @@ def main() -> int:
     code = os.EX_OK
     try:
         settings = read(RelaySettings)
-        certificates = Certificates.from_files(settings.relay_certificate_file, settings.relay_private_key_file)
-        log.configure("relay", settings.log_level)
+        certificates = read_certificates(settings)
+        log.configure(_SERVICE, settings.log_level)
+        # A reload asked for before there is anything to reload must not end the process.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(settings, certificates))
     except* (ConfigurationError, BadSecret) as faults:
@@ -65,32 +89,93 @@ def fail(faults: BaseExceptionGroup[Exception], code: int) -> int:
 
 async def run(settings: RelaySettings, certificates: Certificates) -> None:
     """Start, serve until told to stop, drain, stop."""
-    async with AsyncExitStack() as stack:
-        registry = CollectorRegistry()
-        server = await start(stack, settings, certificates, registry)
+    registry = CollectorRegistry()
+    async with way_out() as leave, AsyncExitStack() as stack:
+        await stack.enter_async_context(Emf(registry, _SERVICE, standard_output).running(settings.metrics_emf_seconds))
+        server, house = await start(stack, settings, certificates, registry)
         ready = health.serving(settings.health_host, settings.health_port, lambda: server.ready, registry)
         await stack.enter_async_context(ready)
-        stack.enter_context(told_by_signals(server.stop))
+        await stack.enter_async_context(protection(server, house))
+        obey({signal.SIGTERM: server.stop, signal.SIGINT: server.stop, signal.SIGHUP: reload(house)})
         await server.stopping.wait()
+        told = time.monotonic()
         structlog.get_logger().info("stopping")
         await server.drain()
-    structlog.get_logger().info("stopped", **asdict(server.tally))
+        leave()
+    structlog.get_logger().info("stopped", **asdict(server.tally), seconds=round(time.monotonic() - told, 1))
+
+
+@asynccontextmanager
+async def way_out() -> AsyncIterator[Callable[[], None]]:
+    """Give what is called when only the end of the block is left to do; that end is then bounded in time."""
+    loop = asyncio.get_running_loop()
+    bound = asyncio.timeout(None)
+    try:
+        async with bound:
+            yield lambda: bound.reschedule(loop.time() + _WAY_OUT_SECONDS)
+    except TimeoutError:
+        if not bound.expired():
+            raise
+        structlog.get_logger().warning("left work undone", seconds=_WAY_OUT_SECONDS)
 
 
 async def start(
     stack: AsyncExitStack, settings: RelaySettings, certificates: Certificates, registry: CollectorRegistry
-) -> RelayServer:
+) -> tuple[RelayServer, House]:
     """Open what the relay leans on, in order, then its doors. PostgreSQL may be down: what is known needs no asking."""
-    aws = Aws(settings.aws_region)
+    enter, aws, metrics = stack.enter_async_context, Aws(settings.aws_region), RelayMetrics(registry)
     key = await fetch_key(aws, settings.credential_key_secret)
-    database = await stack.enter_async_context(Database(settings, aws).opened())
-    queue = Queue(await stack.enter_async_context(aws.sqs()), settings.queue_url)
-    bodies = Bodies(await stack.enter_async_context(aws.s3()), settings.body_bucket)
-    intake = Intake(queue, bodies, settings.relay_accept_timeout_seconds)
-    doorkeeper = Doorkeeper(partial(find_credential, database), key, settings.relay_credential_cache_seconds)
-    await stack.enter_async_context(intake.running())
-    house = House(settings, certificates, doorkeeper, intake, RelayMetrics(registry))
-    return await stack.enter_async_context(RelayServer(house).listening())
+    database = await enter(Database(settings, aws).opened())
+    PoolMetrics(registry, database.pool.get_stats)
+    sqs = await enter(aws.sqs())
+    queue = Queue(sqs, settings.queue_url, await enter(aws.direct_sqs(sqs)))
+    bodies = Bodies(await enter(aws.s3()), settings.body_bucket)
+    budget = Budget(settings.relay_max_bytes_in_flight)
+    metrics.bytes_in_flight.set_function(lambda: budget.held)
+    intake = await enter(Intake(queue, bodies, budget, settings.relay_accept_timeout_seconds).running())
+    house = await furnish(stack, settings, Leanings(database, key, aws, certificates, intake, metrics))
+    await enter(Watch(CertificateFiles.of(settings), certificates, metrics.certificate_reloads).running())
+    metrics.certificate_expiry.set_function(lambda: expiry(certificates))
+    age = QueueAge(await enter(aws.cloudwatch()), settings.queue_url)
+    readings = {"depth": queue.depth, "age": age.oldest}
+    load = Load(*queue_measures(lambda: house.settings, metrics, readings))
+    await enter(load.running())
+    return await enter(RelayServer(house, load).listening()), house
+
+
+@dataclass(frozen=True, slots=True)
+class Leanings:
+    """What the house is made from."""
+
+    database: Database
+    key: bytes
+    aws: Aws
+    certificates: Certificates
+    intake: Intake
+    metrics: RelayMetrics
+
+
+async def furnish(stack: AsyncExitStack, settings: RelaySettings, on: Leanings) -> House:
+    """Put together who decides what a client may do; the relays share what they know through the cache."""
+    enter = stack.enter_async_context
+    cache = await enter(Cache(settings, on.aws, on.metrics.cache_up).opened())
+    guard = await enter(Guard(cache, rules(settings)).running())
+    transcripts = Transcripts((await enter(Broadcast(cache).running())).hand_on)
+    trusted = settings.relay_credential_cache_seconds
+    house = House(
+        settings=settings,
+        certificates=on.certificates,
+        doorkeeper=Doorkeeper(Accounts(on.database), on.key, trusted, throttle=guard),
+        guard=guard,
+        quotas=await enter(Quotas(cache, on.metrics.quota_refusals).running()),
+        suppressions=await enter(SuppressionLists(Suppressions(on.database)).running()),
+        intake=on.intake,
+        transcripts=transcripts,
+        metrics=on.metrics,
+    )
+    changes = Changes(house.doorkeeper, house.suppressions, transcripts)
+    await enter(Listener(cache, [changes.hear], changes.missed).running())
+    return house
 
 
 async def fetch_key(aws: Aws, secret_id: str) -> bytes:
@@ -115,17 +200,49 @@ async def fetch_key(aws: Aws, secret_id: str) -> bytes:
     return key
 
 
-@contextmanager
-def told_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` for every SIGTERM and SIGINT while the block runs."""
-    loop = asyncio.get_running_loop()
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, stop)
-    try:
+@asynccontextmanager
+async def protection(server: RelayServer, house: House) -> AsyncIterator[None]:
+    """Keep the task from being ended by scale-in while it is busy, where there is an ECS agent to ask."""
+
+    def look() -> Situation:
+        longest = 60.0 * house.settings.relay_protect_max_minutes
+        return Situation(time.monotonic(), server.busy, server.stopping.is_set(), longest)
+
+    if not house.settings.ecs_agent_uri:
         yield
-    finally:
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
+        return
+    async with AsyncExitStack() as stack:
+        agent = await stack.enter_async_context(TaskProtection.opened(house.settings.ecs_agent_uri))
+        shown = house.metrics.protected.set
+        await stack.enter_async_context(Protection(agent, look, server.stopping, shown).running())
+        yield
+
+
+def reload(house: House) -> Reload:
+    """Make what takes new settings into the house."""
+
+    def take(settings: RelaySettings) -> None:
+        house.settings = settings
+        house.guard.rules = rules(settings)
+        log.set_level(settings.log_level)
+
+    return Reload(partial(read, RelaySettings), lambda: house.settings, take, house.metrics)
+
+
+def rules(settings: RelaySettings) -> Rules:
+    """What the operator has set for connections and sign-ins."""
+    return Rules(settings.relay_connections_per_minute, settings.relay_exempt_networks)
+
+
+def obey(orders: Mapping[signal.Signals, Callable[[], None]]) -> None:
+    """Do for every signal what is to be done, until the process ends: on the way out, too, a signal kills nothing."""
+    for number, order in orders.items():
+        asyncio.get_running_loop().add_signal_handler(number, order)
+
+
+def expiry(certificates: Certificates) -> float:
+    """Unix time at which the first of the certificates served now expires."""
+    return certificates.expires_at.timestamp()
 
 
 if __name__ == "__main__":

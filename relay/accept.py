@@ -1,7 +1,6 @@
 """From a received message to a job that SQS has confirmed (CORE-SMTP-004). Nothing else makes a 250."""
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -9,14 +8,20 @@ from datetime import datetime
 from typing import Final, Protocol
 from uuid import UUID
 
+import structlog
+from typing_extensions import override
+
 from backing import ids
 from backing.batch import Batcher, Limits
 from backing.sqs import MAX_BATCH, MAX_BATCH_TEXT, Outgoing
 from mail.accounts import Credential
-from mail.dedupe import dedupe_key
+from mail.dedupe import IDEMPOTENCY_HEADER, Marks, dedupe_key
 from mail.errors import Refused, Unavailable
 from mail.headers import Hop, find_header, received
-from mail.job import MAX_INLINE_BODY, Job, Recipient, StoredBody, encode
+from mail.job import Job, Recipient, StoredBody, encode
+from relay.budget import Budget, Share
+from relay.content import BodyUpload, Content, Shelf
+from relay.data import Repaired, Strict
 
 # Two calls on the way let a third batch fill meanwhile; more would make smaller batches, and each call costs 2 ms.
 _CALLS_AT_A_TIME: Final = 4
@@ -35,17 +40,21 @@ class BodyStore(Protocol):
     async def put(self, message_id: UUID, body: bytes) -> StoredBody:
         """Store a body. Raises `Unavailable`."""
 
+    def upload(self, message_id: UUID, tasks: asyncio.TaskGroup) -> BodyUpload:
+        """Begin to store a body of which the end is not known."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """One message as a client submitted it.
+    """One message as a client submits it, but for its content.
 
     Attributes:
         credential: who submits.
         session: correlation id of the SMTP session.
-        hop: how it came in.
+        hop: how it comes in.
         mail_from: the reverse path, empty for the null sender.
-        content: the message, exactly as the client sent it.
+        eight_bit: whether BODY=8BITMIME was declared.
+        require_tls: whether REQUIRETLS was asked for (RFC 8689).
     """
 
     credential: Credential
@@ -57,32 +66,74 @@ class Submission:
     eight_bit: bool
     ret: str | None
     envid: str | None
-    content: bytes
+    require_tls: bool = False
 
 
-def job_of(submission: Submission, message_id: UUID, at: datetime) -> Job:
-    """Make the job of a submission: its content with our Received header before it, and nothing else changed."""
-    content = submission.content
-    body = received(submission.hop, str(message_id), submission.session, at) + content
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A message on its way in: its id and time are made when its content begins."""
+
+    id: UUID
+    at: datetime
+    submission: Submission
+    content: Content
+
+
+def job_of(arrival: Arrival, body: bytes | StoredBody) -> Job:
+    """Make the job of a message that is complete."""
+    submission, content = arrival.submission, arrival.content
+    headers = content.headers
+    message_id = find_header(headers, "Message-ID")
+    marks = Marks(find_header(headers, IDEMPOTENCY_HEADER), message_id, content.sha256_as_sent)
     addresses = [recipient.address for recipient in submission.recipients]
     return Job(
-        id=message_id,
+        id=arrival.id,
         account_id=submission.credential.account.id,
         credential_id=submission.credential.id,
         session=submission.session,
         mail_from=submission.mail_from,
         recipients=submission.recipients,
-        accepted_at=at,
-        dedupe=dedupe_key(submission.credential.id, submission.mail_from, addresses, content),
-        header_message_id=find_header(content, "Message-ID"),
-        sha256=hashlib.sha256(body).digest(),
-        size=len(body),
+        accepted_at=arrival.at,
+        dedupe=dedupe_key(submission.credential.id, submission.mail_from, addresses, marks),
+        header_message_id=message_id,
+        sha256=content.sha256,
+        size=content.size,
         smtputf8=submission.smtputf8,
-        eight_bit=submission.eight_bit or not content.isascii(),
+        eight_bit=submission.eight_bit or content.eight_bit,
         ret=submission.ret,
         envid=submission.envid,
+        require_tls=submission.require_tls,
         body=body,
     )
+
+
+class _Shelf(Shelf):
+    """The place of one message's body in the bucket.
+
+    Args:
+        bodies: the bucket.
+        message_id: names the body.
+        tasks: whose tasks uploads and aborts are; the session may be gone by then.
+    """
+
+    def __init__(self, bodies: BodyStore, message_id: UUID, tasks: asyncio.TaskGroup) -> None:
+        self._bodies = bodies
+        self._message_id = message_id
+        self._tasks = tasks
+
+    @override
+    def upload(self) -> BodyUpload:
+        return self._bodies.upload(self._message_id, self._tasks)
+
+    @override
+    def give_up(self, upload: BodyUpload) -> None:
+        self._tasks.create_task(self._abort(upload))
+
+    async def _abort(self, upload: BodyUpload) -> None:
+        try:
+            await upload.abort()
+        except Exception as fault:  # noqa: BLE001 - the edge of a task: the bucket forgets what is left behind
+            structlog.get_logger().warning("upload not aborted", message=str(self._message_id), reason=str(fault))
 
 
 class _Parcel:
@@ -104,43 +155,59 @@ class Intake:
     Args:
         queue: what takes jobs.
         bodies: what takes bodies too large for the queue.
-        timeout_seconds: longest wait for both.
+        budget: what all messages on their way may hold in memory.
+        timeout_seconds: longest wait for the queue and the bucket once a message is complete.
     """
 
-    def __init__(self, queue: Sender, bodies: BodyStore, timeout_seconds: float) -> None:
+    def __init__(self, queue: Sender, bodies: BodyStore, budget: Budget, timeout_seconds: float) -> None:
         self._queue = queue
         self._bodies = bodies
+        self._budget = budget
         self._timeout_seconds = timeout_seconds
+        self._tasks = asyncio.TaskGroup()
         self._batcher: Batcher[_Parcel, str | None] = Batcher(
             self._send, Limits(MAX_BATCH, MAX_BATCH_TEXT, _CALLS_AT_A_TIME), lambda parcel: parcel.size
         )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Intake"]:
-        """Take submissions until the block ends; what was taken by then is still sent."""
-        async with self._batcher.running():
+        """Take submissions until the block ends; what was taken by then is still sent, what was given up is removed."""
+        async with self._tasks, self._batcher.running():
             yield self
 
-    async def accept(self, submission: Submission) -> Job:
-        """Make a job of a submission and wait until SQS has it.
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for another message now."""
+        return self._budget.full
+
+    def begin(self, submission: Submission, max_octets: int) -> Arrival:
+        """Begin to take a message; its content must be discarded in the end, whatever became of it."""
+        message_id, at = ids.new_id(), ids.now()
+        line_ends = Repaired() if submission.credential.account.repair_line_ends else Strict()
+        head = received(submission.hop, str(message_id), submission.session, at)
+        shelf = _Shelf(self._bodies, message_id, self._tasks)
+        return Arrival(message_id, at, submission, Content(head, max_octets, line_ends, Share(self._budget), shelf))
+
+    async def accept(self, arrival: Arrival) -> Job:
+        """Make a job of a message that is complete and wait until SQS has it.
 
         Raises:
-            Refused: the envelope is too large for the queue.
+            Refused: the message cannot be taken, or its envelope is too large for the queue.
             Unavailable: SQS or S3 did not confirm in time; the message may be on the queue all the same.
         """
-        job = job_of(submission, ids.new_id(), ids.now())
         try:
             async with asyncio.timeout(self._timeout_seconds):
+                job = job_of(arrival, await arrival.content.finish())
                 await self._enqueue(await self._text(job), str(job.account_id))
         except TimeoutError:
             raise Unavailable(f"no confirmation within {self._timeout_seconds:g} s") from None
         return job
 
     async def _text(self, job: Job) -> str:
-        if job.size <= MAX_INLINE_BODY and len(text := encode(job)) <= MAX_BATCH_TEXT:
+        if len(text := encode(job)) <= MAX_BATCH_TEXT:
             return text
-        assert isinstance(job.body, bytes)  # noqa: S101 - job_of makes no other
-        text = encode(replace(job, body=await self._bodies.put(job.id, job.body)))
+        if isinstance(job.body, bytes):
+            text = encode(replace(job, body=await self._bodies.put(job.id, job.body)))
         if len(text) > MAX_BATCH_TEXT:
             raise Refused(552, "5.3.4", "Envelope too large; send to fewer recipients at a time")
         return text

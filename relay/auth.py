@@ -1,37 +1,59 @@
-"""Who signs in: SASL responses read, credentials checked, and known ones trusted while the database is away."""
+"""Who signs in, and whether a session's credential is still good."""
 
 import asyncio
-import binascii
 import hmac
+import secrets
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
+from uuid import UUID
 
 from aiosmtpd.smtp import LoginPassword
 
-from mail.accounts import Credential, secret_digest
-from mail.errors import Refused, Unavailable
+from mail.accounts import ChosenSecret, Credential, GeneratedSecret, secret_digest
+from mail.errors import Refused, Reply, Unavailable
 from relay import replies
+from relay.credentials import Accounts, KnownCredentials
+from relay.passwords import Passwords
 
-# A refusal takes this long whatever its reason, so that its time tells nothing and guessing is slow.
+# A refusal takes this long whatever its reason, so that its time tells nothing and guessing is slow. It is longer than
+# a slow hash takes.
 REFUSAL_SECONDS: Final = 0.25
-# How long a database that did not answer is left alone, as far as known credentials go.
-ASK_AGAIN_SECONDS: Final = 5.0
-MAX_KNOWN: Final = 10_000
+NO_LONGER_VALID: Final = Reply(550, "5.7.1", "Credential no longer valid")
 
 
-class Accounts(Protocol):
-    """Where credentials are kept."""
+class Throttle(Protocol):
+    """Who keeps guessing slow."""
 
-    async def __call__(self, username: str, /) -> Credential | None:
-        """Give the credential that signs in under a name; raises `Unavailable` when nothing is known about it."""
+    async def address_objection(self, peer: str, username: str) -> Reply | None:
+        """Say why an address may not try now."""
+
+    async def username_objection(self, peer: str, username: str) -> Reply | None:
+        """Say why a secret of this user may not be tried now."""
+
+    def failed(self, peer: str, username: str) -> None:
+        """Note a wrong guess."""
+
+    def succeeded(self, peer: str, username: str) -> None:
+        """Note that the right secret was given."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    credential: Credential
-    fresh_until: float
+class Unthrottled:
+    """Lets anybody try."""
+
+    async def address_objection(self, _peer: str, _username: str) -> Reply | None:
+        """No objection."""
+        return None
+
+    async def username_objection(self, _peer: str, _username: str) -> Reply | None:
+        """No objection."""
+        return None
+
+    def failed(self, _peer: str, _username: str) -> None:
+        """Nothing is kept."""
+
+    def succeeded(self, _peer: str, _username: str) -> None:
+        """Nothing is kept."""
 
 
 class Doorkeeper:
@@ -42,111 +64,168 @@ class Doorkeeper:
 
     Args:
         accounts: where credentials are kept.
-        key: what secrets are digested with.
+        key: what generated secrets are digested with.
         trust_seconds: age below which a known credential is trusted without asking.
         clock: seconds that only ever grow.
+        throttle: who keeps guessing slow.
+        passwords: who checks secrets that people chose.
     """
 
     def __init__(
-        self, accounts: Accounts, key: bytes, trust_seconds: float, clock: Callable[[], float] = time.monotonic
+        self,
+        accounts: Accounts,
+        key: bytes,
+        trust_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        throttle: Throttle | None = None,
+        passwords: Passwords | None = None,
     ) -> None:
-        self._accounts = accounts
+        self._known = KnownCredentials(accounts, trust_seconds, clock)
         self._key = key
-        self._trust_seconds = trust_seconds
-        self._clock = clock
-        self._known: dict[str, _Known] = {}
-        self._ask_at = 0.0
-        # Stands in for the credential of a user that does not exist, so that both take the same steps.
-        self._nobody = secret_digest(key, "", "")
+        self._throttle = throttle or Unthrottled()
+        self._passwords = passwords or Passwords()
+        # A chosen secret that was right is recognised by a digest that means nothing outside this process.
+        self._proof_key = secrets.token_bytes(32)
+        self.forget = self._known.forget
+        self.forget_account = self._known.forget_account
+        self.forget_all = self._known.forget_all
 
-    async def admit(self, login: LoginPassword) -> Credential:
+    async def admit(self, login: LoginPassword, peer: str) -> Credential:
         """Give the credential that a login and password belong to.
 
         Raises:
-            Refused: 535 5.7.8, there is none.
-            Unavailable: the database did not answer, and the credential was never seen before.
+            Refused: 535 5.7.8, there is none, or it may not be used from the peer's address; 454 4.7.0, too many wrong
+                guesses.
+            Unavailable: the database did not answer and the credential was never seen before, or too many passwords
+                wait to be checked.
         """
-        began = self._clock()
-        credential = await self._find(login)
+        username, secret = _text(login)
+        _heed(await self._throttle.address_objection(peer, username))
+        began, credential = time.monotonic(), None
+        if username:
+            began, credential = await self._check(username, secret, peer)
         if credential is None:
-            await asyncio.sleep(max(began + REFUSAL_SECONDS - self._clock(), 0))
+            self._throttle.failed(peer, username)
+            await asyncio.sleep(began + REFUSAL_SECONDS - time.monotonic())
             raise replies.refusal(replies.BAD_CREDENTIAL)
+        return self._let_in(credential, peer)
+
+    async def admit_certified(self, names: Sequence[str], username: str, peer: str) -> Credential:
+        """Give the credential that a verified client certificate signs in (RFC 4422, appendix A).
+
+        Args:
+            names: the names in the certificate.
+            username: whom the client wants to be, or empty.
+            peer: the client's IP address.
+
+        Raises:
+            Refused: 535 5.7.8, there is none, it is somebody else, or it may not be used from the peer's address; 454
+                4.7.0, too many wrong guesses.
+            Unavailable: the database did not answer, and the certificate was never seen before.
+        """
+        _heed(await self._throttle.address_objection(peer, username))
+        usable = [name.lower() for name in names if "\0" not in name]
+        credential = await self._known.certified(usable) if usable else None
+        if credential is None or username not in {"", credential.username}:
+            self._throttle.failed(peer, username)
+            await asyncio.sleep(REFUSAL_SECONDS)
+            raise replies.refusal(replies.BAD_CREDENTIAL)
+        return self._let_in(credential, peer)
+
+    async def renew(self, credential: Credential, peer: str) -> Credential:
+        """Give a session's credential as it is now; while the database is away, as it was last known.
+
+        Raises:
+            Refused: 550 5.7.1, it is revoked, its account is disabled, its secret is another, or it may no longer be
+                used from the peer's address. The session ought to end.
+        """
+        known = self._known.trusted(credential.username)
+        if known:
+            current: Credential | None = known.credential
+        else:
+            try:
+                current = await self._known.ask(credential.username)
+            except Unavailable:
+                known = self._known.known(credential.username)
+                current = known.credential if known else credential
+        if current is credential:
+            return credential
+        if current is None or _identity(current) != _identity(credential) or not current.from_here(peer):
+            raise replies.refusal(NO_LONGER_VALID)
+        return current
+
+    async def _check(self, username: str, secret: str, peer: str) -> tuple[float, Credential | None]:
+        """Give the credential if the secret is right; and when the check began, which is what its time is told by."""
+        credential, fault = await self._look_up(username, secret)
+        if credential and self._generated(credential, secret):
+            return 0.0, credential
+        # Whatever the user has, and whether there is one: the answer to a wrong secret must not tell.
+        _heed(await self._throttle.username_objection(peer, username))
+        if credential and self._recalled(credential, secret):
+            return 0.0, credential
+        chosen = credential.secret if credential else None
+        phc = chosen.phc if isinstance(chosen, ChosenSecret) else None
+        checked = await self._passwords.check(phc, secret)
+        if credential and checked.right:
+            self._known.prove(credential, self._proof(credential, secret))
+            return checked.began, credential
+        if fault:
+            # The secret may be a new one that the database alone knows.
+            self._throttle.failed(peer, username)
+            raise fault
+        return checked.began, None
+
+    async def _look_up(self, username: str, secret: str) -> tuple[Credential | None, Unavailable | None]:
+        known = self._known.known(username)
+        if known:
+            credential = known.credential
+            right = self._generated(credential, secret) or self._recalled(credential, secret)
+            if right and self._known.trusted(username):
+                return credential, None
+        try:
+            return await self._known.ask(username), None
+        except Unavailable as fault:
+            known = self._known.known(username)
+            if known is None:
+                raise
+            return known.credential, fault
+
+    def _generated(self, credential: Credential, secret: str) -> bool:
+        known = credential.secret
+        return isinstance(known, GeneratedSecret) and known.admits(self._key, credential.username, secret)
+
+    def _recalled(self, credential: Credential, secret: str) -> bool:
+        """Whether this chosen secret was checked before, against just this hash."""
+        known = self._known.known(credential.username)
+        if known is None or known.proof is None or known.credential.secret != credential.secret:
+            return False
+        return hmac.compare_digest(known.proof, self._proof(credential, secret))
+
+    def _proof(self, credential: Credential, secret: str) -> bytes:
+        return secret_digest(self._proof_key, credential.username, secret)
+
+    def _let_in(self, credential: Credential, peer: str) -> Credential:
+        if not credential.from_here(peer):
+            raise Refused(535, "5.7.8", f"This credential may not be used from {peer}")
+        self._throttle.succeeded(peer, credential.username)
         return credential
 
-    async def _find(self, login: LoginPassword) -> Credential | None:
-        try:
-            username, secret = login.login.decode(), login.password.decode()
-        except UnicodeDecodeError:
-            return None
-        # PostgreSQL's text cannot hold a NUL, so nobody is called that.
-        if not username or "\0" in username:
-            return None
-        return self._trusted(username, secret) or await self._ask(username, secret)
 
-    def _trusted(self, username: str, secret: str) -> Credential | None:
-        known = self._known.get(username)
-        if known is None or not known.credential.admits(self._key, secret):
-            return None
-        now = self._clock()
-        if now < known.fresh_until or now < self._ask_at:
-            return known.credential
-        if self._ask_at:
-            # The database was away: this caller finds out whether it still is, the others do not wait for it.
-            self._ask_at = now + ASK_AGAIN_SECONDS
-        return None
-
-    async def _ask(self, username: str, secret: str) -> Credential | None:
-        try:
-            credential = await self._accounts(username)
-        except Unavailable:
-            self._ask_at = self._clock() + ASK_AGAIN_SECONDS
-            known = self._known.get(username)
-            if known and known.credential.admits(self._key, secret):
-                return known.credential
-            raise
-        self._ask_at = 0.0
-        self._known.pop(username, None)
-        digest = credential.digest if credential else self._nobody
-        if not hmac.compare_digest(digest, secret_digest(self._key, username, secret)) or credential is None:
-            return None
-        self._remember(username, credential)
-        return credential
-
-    def _remember(self, username: str, credential: Credential) -> None:
-        if len(self._known) >= MAX_KNOWN:
-            del self._known[next(iter(self._known))]
-        self._known[username] = _Known(credential, self._clock() + self._trust_seconds)
-
-
-def decode_response(text: str) -> bytes:
-    """Decode what a client sent for a SASL challenge (RFC 4954, section 4).
-
-    Raises:
-        Refused: 501, the exchange is cancelled or the text is not base64.
-    """
-    if text == "*":
-        raise replies.refusal(replies.CANCELLED)
+def _text(login: LoginPassword) -> tuple[str, str]:
+    """Give user name and secret; an empty name is nobody's."""
     try:
-        return binascii.a2b_base64(text, strict_mode=True)
-    except (binascii.Error, ValueError):
-        raise Refused(501, "5.5.2", "Cannot decode base64") from None
+        username, secret = login.login.decode(), login.password.decode()
+    except UnicodeDecodeError:
+        return "", ""
+    # PostgreSQL's text cannot hold a NUL, so nobody is called that.
+    return ("", "") if "\0" in username else (username, secret)
 
 
-def decode_initial(text: str) -> bytes:
-    """Decode an initial response; `=` is an empty one."""
-    return b"" if text == "=" else decode_response(text)
+def _heed(objection: Reply | None) -> None:
+    if objection:
+        raise replies.refusal(objection)
 
 
-def split_plain(response: bytes) -> LoginPassword:
-    """Read the message of SASL PLAIN (RFC 4616); nobody may act for another.
-
-    Raises:
-        Refused: 501 5.5.2, it has not three parts; 535 5.7.8, it asks to act for another.
-    """
-    try:
-        acting_for, login, password = response.split(b"\0")
-    except ValueError:
-        raise Refused(501, "5.5.2", "PLAIN needs: [authzid] NUL user NUL password") from None
-    if acting_for not in {b"", login}:
-        raise replies.refusal(replies.BAD_CREDENTIAL)
-    return LoginPassword(login, password)
+def _identity(credential: Credential) -> tuple[UUID, object, str | None]:
+    return credential.id, credential.secret, credential.certificate_name

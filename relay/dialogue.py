@@ -1,6 +1,7 @@
 """The course of a session: greeting, one command after the other, and an end that is always said and logged."""
 
 import asyncio
+import itertools
 import time
 from typing import Final, Protocol
 
@@ -9,13 +10,20 @@ from typing_extensions import override
 
 from mail.errors import Refused, Reply
 from relay import commands, order, replies
-from relay.protocol import Connection, Goodbye, LineTooLong
+from relay.entrance import Entrance
+from relay.load import DRAINING, Shed
+from relay.masking import masked
+from relay.protocol import Goodbye, LineTooLong
+from relay.proxy import TrustedNetworks
+from relay.timers import Timer, Timers
 from relay.visit import Draft, House, Visit
 
 MAX_ERRORS: Final = 20
+# Commands of one peer that are obeyed before the other sessions have their turn: about a millisecond.
+_COMMANDS_IN_A_ROW: Final = 50
 _ERROR: Final = 500
 # How connections were met, by why they ended; every other one was served.
-_MET: Final = {"no TLS": "tls_failed", "too many sessions": "refused"}
+_MET: Final = {"no TLS": "tls_failed", "TLS timeout": "tls_failed", "turned away": "refused"}
 
 
 class Register(Protocol):
@@ -23,13 +31,26 @@ class Register(Protocol):
 
     @property
     def draining(self) -> bool:
-        """Whether sessions are to leave."""
+        """Whether sessions are to leave at their next command."""
+
+    @property
+    def dismissing(self) -> bool:
+        """Whether sessions are to leave unasked as soon as nothing is under way."""
+
+    def approach(self, session: "Dialogue") -> None:
+        """Note a connection, of which the peer may not be known yet."""
 
     def arrive(self, session: "Dialogue") -> None:
         """Begin a session's conversation."""
 
-    def welcome(self) -> bool:
-        """Whether there is room for the session that asks."""
+    def welcome(self, session: "Dialogue") -> Shed | None:
+        """Give what there is against a new session, of which the peer is known by now."""
+
+    def sign_in(self, session: "Dialogue") -> Shed | None:
+        """Give what there is against a session of the account that it has just signed in to."""
+
+    def objection(self) -> Shed | None:
+        """Give what there is against more mail."""
 
     def leave(self, session: "Dialogue") -> None:
         """Note that a session's conversation has ended."""
@@ -38,7 +59,7 @@ class Register(Protocol):
         """Note that a session's connection is closed."""
 
 
-class Dialogue(Connection):
+class Dialogue(Entrance):
     """A session without the mail: order of commands, EHLO, STARTTLS, errors, drain.
 
     Args:
@@ -51,7 +72,9 @@ class Dialogue(Connection):
     envelope: Draft
 
     def __init__(self, house: House, register: Register, *, implicit_tls: bool) -> None:
-        super().__init__(asyncio.get_running_loop(), house.settings.relay_idle_timeout_seconds)
+        settings = house.settings
+        balancers = TrustedNetworks(settings.relay_proxy_networks)
+        super().__init__(asyncio.get_running_loop(), Timers.of(settings), balancers)
         self.house = house
         self._register = register
         self._implicit_tls = implicit_tls
@@ -60,13 +83,33 @@ class Dialogue(Connection):
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._register.approach(self)
         super().connection_made(transport)
-        peer = transport.get_extra_info("peername") or ("unknown",)
-        self.session = Visit(self.loop, str(peer[0]).partition("%")[0])
-        self.log = structlog.get_logger().bind(session=self.session.id, peer=self.session.peer)
+
+    @override
+    def enter(self, peer: str, balancer: str | None) -> None:
+        self.session = Visit(self.loop, peer)
+        self._began = self.loop.time()
+        self.log = structlog.get_logger().bind(session=self.session.id, peer=peer)
+        if balancer:
+            self.session.proxy = balancer
+            self.log = self.log.bind(proxy=balancer)
         if self._implicit_tls:
-            self.begin_tls(self.house.certificates.current())
+            self.begin_tls(self.house.certificates.current(implicit_tls=True))
         self._register.arrive(self)
+
+    @override
+    def turned_away(self, result: str, reason: str) -> None:
+        self.house.metrics.connections.labels(result).inc()
+        if result != "probe":
+            structlog.get_logger().warning("no client", proxy=self._balancer, reason=reason)
+
+    @property
+    @override
+    def line_timer(self) -> Timer:
+        if self.session.authenticated:
+            return self._timers.command
+        return self._timers.before_sign_in(self.loop.time() - self._began)
 
     @override
     def connection_lost(self, error: Exception | None) -> None:
@@ -76,7 +119,23 @@ class Dialogue(Connection):
     def drain(self) -> None:
         """Leave now if nothing is under way, else as soon as it is done."""
         if self._at_rest and self.envelope.mail_from is None and not self.unread_input:
-            self.interrupt(Goodbye("draining", replies.DRAINING))
+            self.interrupt(self._shed(DRAINING, DRAINING.reason))
+
+    def heed(self, objection: Shed | None, why: str | None = None) -> None:
+        """End the session where there is something against it; `why` is for the log."""
+        if objection:
+            raise self._shed(objection, why or objection.reason)
+
+    def reset(self) -> None:
+        """Forget the transaction and what has come of its message (RFC 5321, 4.1.1.5)."""
+        self.envelope.discard()
+        self.envelope = Draft()
+
+    @override
+    async def push(self, status: str | bytes) -> None:
+        if self.house.transcripts.active and isinstance(status, str):
+            self.house.transcripts.server(self.session, status)
+        await super().push(status)
 
     async def say(self, reply: Reply) -> None:
         """Answer; errors count towards the end of the session."""
@@ -97,6 +156,7 @@ class Dialogue(Connection):
             self.log.exception("session broke")
             end = Goodbye("broken", replies.BROKEN)
         finally:
+            self.envelope.discard()
             if end.reply:
                 await self.say(end.reply)
             self.finish()
@@ -106,25 +166,33 @@ class Dialogue(Connection):
     @override
     async def _handle_client(self) -> None:
         if self._implicit_tls:
-            self.session.ssl = await self.tls_established()
-        if not self._register.welcome():
-            raise Goodbye("too many sessions", replies.TOO_MANY_SESSIONS)
+            await self._learn_tls()
+        self.heed(self._register.welcome(self), "turned away")
+        too_often = await self.house.guard.admit(self.session.peer)
+        self.heed(Shed("connection_rate", too_often) if too_often else None, "turned away")
         await self.push(replies.greeting(self.house.settings.relay_hostname))
-        while True:
-            if self._register.draining and self.envelope.mail_from is None:
-                raise Goodbye("draining", replies.DRAINING)
+        for number in itertools.count(1):
+            if self._register.dismissing and self.envelope.mail_from is None:
+                self.heed(DRAINING)
             if self.session.errors >= MAX_ERRORS:
                 raise Goodbye("too many errors", replies.TOO_MANY_ERRORS)
             await self._next_command()
+            if not number % _COMMANDS_IN_A_ROW:
+                # Pipelined commands need no waiting, so that nothing else would let the others have their turn.
+                await asyncio.sleep(0)
 
     async def _next_command(self) -> None:
         self._at_rest = True
         try:
             line = await self.read_line()
             self._at_rest = False
+            if self.house.transcripts.active:
+                self.house.transcripts.client(self.session, masked(line))
             await self._obey(*commands.parse_command(line))
         except LineTooLong:
             await self.say(replies.LINE_TOO_LONG)
+        except commands.OutOfStep as refusal:
+            raise Goodbye("out of step", refusal.reply) from None
         except Refused as refusal:
             await self.say(refusal.reply)
         except Goodbye:
@@ -135,12 +203,14 @@ class Dialogue(Connection):
     async def _obey(self, verb: str, argument: str) -> None:
         if verb in order.FOREIGN:
             raise Goodbye("not SMTP", replies.NOT_SMTP)
+        if self._register.draining and self.envelope.mail_from is None and verb != "QUIT":
+            self.heed(DRAINING)
         if verb not in order.NEEDS:
             raise replies.refusal(replies.NOT_IMPLEMENTED if verb in order.ABSENT else replies.UNKNOWN_COMMAND)
         if verb in order.BARE and argument:
             raise Refused(501, "5.5.4", f"{verb} takes no argument")
         objection = order.objection(verb, self.session, self.envelope)
-        if objection:
+        if objection and verb not in order.LADEN:
             raise replies.refusal(objection)
         await getattr(self, f"smtp_{verb}")(argument)
 
@@ -158,8 +228,9 @@ class Dialogue(Connection):
     @override
     async def smtp_EHLO(self, hostname: str) -> None:
         self._greet(hostname, extended=True)
-        name, largest = self.house.settings.relay_hostname, self.house.settings.relay_max_message_bytes
-        await self.push(replies.capabilities(name, largest, secure=self.session.ssl is not None))
+        settings, visit = self.house.settings, self.session
+        limits = (settings.relay_hostname, settings.relay_max_message_bytes, settings.relay_max_recipients)
+        await self.push(replies.capabilities(*limits, visit.mechanisms, secure=visit.ssl is not None))
 
     @override
     async def smtp_STARTTLS(self, arg: str) -> None:
@@ -167,16 +238,16 @@ class Dialogue(Connection):
             # Octets that came in the open may not pass for octets of the TLS session (RFC 3207, section 6).
             raise Goodbye("injection", replies.INJECTION)
         await self.say(replies.START_TLS)
-        self.begin_tls(self.house.certificates.current())
-        self.session.ssl = await self.tls_established()
+        self.begin_tls(self.house.certificates.current(implicit_tls=False))
+        await self._learn_tls()
         # RFC 3207, 4.2: what was learnt before TLS is forgotten.
         self.session.host_name = None
         self.session.extended_smtp = False
-        self.envelope = Draft()
+        self.reset()
 
     @override
     async def smtp_RSET(self, arg: str) -> None:
-        self.envelope = Draft()
+        self.reset()
         await self.say(replies.OK)
 
     @override
@@ -185,6 +256,8 @@ class Dialogue(Connection):
 
     @override
     async def smtp_VRFY(self, arg: str) -> None:
+        if not arg:
+            raise Refused(501, "5.5.4", "Syntax: VRFY address")
         await self.say(replies.CANNOT_VERIFY)
 
     @override
@@ -195,20 +268,32 @@ class Dialogue(Connection):
     async def smtp_QUIT(self, arg: str) -> None:
         raise Goodbye("quit", replies.BYE)
 
+    async def _learn_tls(self) -> None:
+        self.session.ssl = await self.tls_established()
+        self.session.certificate_names = self.certificate_names
+
+    def _shed(self, objection: Shed, why: str) -> Goodbye:
+        self.house.metrics.shed.labels(objection.reason).inc()
+        self.log = self.log.bind(shed=objection.reason)
+        return Goodbye(why, objection.reply)
+
     def _greet(self, hostname: str, *, extended: bool) -> None:
         if not hostname or " " in hostname:
             raise Refused(501, "5.5.4", "Give one name or address literal")
         self.session.host_name = hostname
         self.session.extended_smtp = extended
-        self.envelope = Draft()
+        self.reset()
 
     def _report(self, why: str, seconds: float) -> None:
         """Count the session and log it, unless it was a load balancer that looked whether we are there."""
-        probe = not self.octets_in and why not in _MET
+        probe = not self.octets_in and _MET.get(why) != "refused"
         self.house.metrics.connections.labels("probe" if probe else _MET.get(why, "served")).inc()
         if probe:
             return
         visit = self.session
+        if self.house.transcripts.active:
+            self.house.transcripts.note(visit, f"session ended: {why}")
+        tls = visit.ssl or {}
         self.log.info(
             "session ended",
             why=why,
@@ -217,5 +302,6 @@ class Dialogue(Connection):
             refused=visit.refused,
             deferred=visit.deferred,
             errors=visit.errors,
-            tls=(visit.ssl or {}).get("version") or self.tls_fault,
+            tls=tls.get("version") or self.tls_fault,
+            **{name: tls[name] for name in ("cipher", "sni") if tls.get(name)},
         )

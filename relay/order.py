@@ -3,15 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
-from aiosmtpd.smtp import Envelope, Session
-
 from mail.errors import Reply
+from relay.visit import Draft, Visit
 
 
 class Need(NamedTuple):
     """Something that must be so for a command, and the reply if it is not."""
 
-    met: Callable[[Session, Envelope], bool]
+    met: Callable[[Visit, Draft], bool]
     otherwise: Reply
 
 
@@ -31,6 +30,10 @@ NO_MAIL: Final = Need(
     lambda _, envelope: envelope.mail_from is None, Reply(503, "5.5.1", "A transaction is open; RSET ends it")
 )
 SENDER: Final = Need(lambda _, envelope: envelope.mail_from is not None, Reply(503, "5.5.1", "Send MAIL first"))
+UNCHUNKED: Final = Need(
+    lambda _, envelope: envelope.arrival is None,
+    Reply(503, "5.5.1", "The message has begun: BDAT goes on, RSET ends it"),
+)
 RECIPIENT: Final = Need(lambda _, envelope: bool(envelope.rcpt_tos), Reply(503, "5.5.1", "No valid recipients"))
 
 _MAILING: Final = (GREETED, SECURE, SIGNED_IN)
@@ -41,8 +44,10 @@ NEEDS: Final[Mapping[str, tuple[Need, ...]]] = {
     "STARTTLS": (GREETED, PLAIN),
     "AUTH": (EXTENDED, SECURE_FOR_AUTH, STRANGER, NO_MAIL),
     "MAIL": (*_MAILING, NO_MAIL),
-    "RCPT": (*_MAILING, SENDER),
-    "DATA": (*_MAILING, SENDER, RECIPIENT),
+    "RCPT": (*_MAILING, SENDER, UNCHUNKED),
+    # RFC 3030, 2: DATA and BDAT are not for the same message.
+    "DATA": (*_MAILING, SENDER, UNCHUNKED, RECIPIENT),
+    "BDAT": (*_MAILING, SENDER, RECIPIENT),
     "RSET": (),
     "NOOP": (),
     "VRFY": (),
@@ -50,14 +55,16 @@ NEEDS: Final[Mapping[str, tuple[Need, ...]]] = {
     "QUIT": (),
 }
 BARE: Final = frozenset({"STARTTLS", "DATA", "RSET", "QUIT"})
+# What octets follow whatever the answer is: it takes them first, and asks for objections then.
+LADEN: Final = frozenset({"BDAT"})
 
 # Commands of SMTP that we know and do not have.
-ABSENT: Final = frozenset({"EXPN", "ETRN", "TURN", "ATRN", "SEND", "SOML", "SAML", "BDAT"})
+ABSENT: Final = frozenset({"EXPN", "ETRN", "TURN", "ATRN", "SEND", "SOML", "SAML"})
 # What a browser made to talk to this port would say.
 FOREIGN: Final = frozenset({"GET", "POST", "PUT", "HEAD", "CONNECT", "OPTIONS", "DELETE", "PATCH"})
 
 
-def objection(verb: str, session: Session, envelope: Envelope) -> Reply | None:
+def objection(verb: str, session: Visit, envelope: Draft) -> Reply | None:
     """Give the reply to a command that is out of order, or None where it may go on."""
     for need in NEEDS[verb]:
         if not need.met(session, envelope):

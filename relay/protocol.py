@@ -16,6 +16,7 @@ from typing_extensions import override
 from mail.errors import Reply
 from relay import replies
 from relay.commands import MAX_AUTH
+from relay.timers import Pace, Timer, Timers
 from relay.tunnel import Tunnel
 
 # Above this much unread input the transport is paused, above this much unsent output the session is.
@@ -42,21 +43,23 @@ class Connection(SMTP):
 
     Args:
         loop: the event loop.
-        idle_seconds: longest silence of a peer we wait for.
+        timers: how long it waits for the peer.
     """
 
     transport: asyncio.Transport
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, idle_seconds: float) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, timers: Timers) -> None:
         # Not SMTP's own: it looks itself up for 0.26 ms a connection, for hooks and a reader that are not used here.
         self.loop = loop
-        self._idle_seconds = idle_seconds
+        self._timers = timers
         self._input = bytearray()
         self._output = bytearray()
         self._tunnel: Tunnel | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._waiting_since = 0.0
-        self._timer: asyncio.TimerHandle | None = None
+        self._limit: Timer = timers.command
+        self._deadline = 0.0
+        self._alarm: asyncio.TimerHandle | None = None
+        self._pace: Pace | None = None
         self._writable = True
         self._reading = True
         self._ended = False
@@ -92,8 +95,7 @@ class Connection(SMTP):
         self._ended = True
         self._writable = True
         self._wake()
-        if self._timer:
-            self._timer.cancel()
+        self._disarm()
 
     @override
     def pause_writing(self) -> None:
@@ -123,36 +125,59 @@ class Connection(SMTP):
             data = self._tunnel.outgoing()
         self.transport.write(data)
 
-    async def read_line(self) -> bytes:
+    @property
+    def line_timer(self) -> Timer:
+        """How long the next line may take."""
+        return self._timers.command
+
+    async def read_line(self, timer: Timer | None = None) -> bytes:
         """Give the next line without its CRLF.
+
+        Args:
+            timer: how long it may take from now, octet by octet or not; by default as the state of the session asks.
 
         Raises:
             LineTooLong: it was; the input stands behind it.
-            Goodbye: the peer is gone, idle or told to leave.
+            Goodbye: the peer is gone, too slow or told to leave.
         """
         too_long = False
         start = 0
+        since: float | None = None
+        timer = timer or self.line_timer
+        self._pace = None
         while not self._writable:
-            await self._more()
+            since = await self._more(timer, since)
         while (end := self._input.find(b"\r\n", start)) < 0:
             if len(self._input) > MAX_AUTH:
                 too_long = True
                 # The last octet may be the CR of the line's end.
                 del self._input[:-1]
             start = max(len(self._input) - 1, 0)
-            await self._more()
+            since = await self._more(timer, since)
         line = bytes(self._input[:end])
         del self._input[: end + 2]
         if too_long or len(line) > MAX_AUTH:
             raise LineTooLong
         return line
 
-    async def read_piece(self) -> bytes:
-        """Give what came, as much as there is."""
+    async def read_piece(self, most: int | None = None, timer: Timer | None = None) -> bytes:
+        """Give what came of a message, at least one octet.
+
+        Args:
+            most: how many octets it may be; by default as many as there are.
+            timer: the longest silence before it.
+
+        Raises:
+            Goodbye: the peer is gone, silent, slower than a message may be, or told to leave.
+        """
+        began = self.loop.time() if not self._input else None
         while not self._input:
-            await self._more()
-        piece = bytes(self._input)
-        self._input.clear()
+            await self._more(timer or self._timers.data)
+        piece = bytes(self._input[:most])
+        del self._input[:most]
+        pace = self._pace = self._pace or Pace(self._timers.rate, self._timers.window_seconds)
+        if not pace.keeps(self.loop.time() - began if began is not None else 0.0, len(piece)):
+            raise Goodbye("too slow", replies.TOO_SLOW)
         return piece
 
     def unread(self, rest: bytes) -> None:
@@ -181,12 +206,18 @@ class Connection(SMTP):
             Goodbye: there was no agreement, or the peer went away.
         """
         assert self._tunnel  # noqa: S101 - begin_tls came before
+        since: float | None = None
         while not self._tunnel.established:
             try:
-                await self._more()
+                since = await self._more(self._timers.handshake, since)
             except Goodbye as end:
                 raise Goodbye("no TLS" if self.tls_fault else end.why) from None
         return self._tunnel.facts
+
+    @property
+    def certificate_names(self) -> tuple[str, ...]:
+        """Names in the verified certificate of the client; none without one."""
+        return self._tunnel.certificate_names if self._tunnel else ()
 
     def finish(self) -> None:
         """Send what is due and close; what the peer still says is dropped, lest a reset destroy our last words."""
@@ -208,22 +239,36 @@ class Connection(SMTP):
         if self._waiter and not self._waiter.done():
             self._waiter.set_exception(end)
 
-    async def _more(self) -> None:
-        """Give the peer what it is due and wait for it: for input, for room to write, for its end."""
+    async def _more(self, timer: Timer, since: float | None = None) -> float:
+        """Give the peer what it is due and wait for it: for input, for room to write, for its end.
+
+        Args:
+            timer: how long.
+            since: from when on, now by default.
+
+        Returns:
+            From when on it was.
+        """
         self.flush()
         if self._ended:
             raise Goodbye("gone")
         if not self._reading and len(self._input) <= _MAX_BUFFER:
             self._reading = True
             self.transport.resume_reading()
-        self._waiting_since = self.loop.time()
-        if self._timer is None:
-            self._timer = self.loop.call_later(self._idle_seconds, self._check_idle)
+        now = self.loop.time()
+        since = now if since is None else since
+        self._limit, self._deadline = timer, since + timer.seconds
+        if self._deadline <= now:
+            raise Goodbye(timer.why, timer.reply)
+        # One alarm for a session, not one for a command: an early one looks and goes on.
+        if self._alarm is None or self._alarm.when() > self._deadline:
+            self._rearm(self._deadline - now, self._check_time)
         self._waiter = self.loop.create_future()
         try:
             await self._waiter
         finally:
             self._waiter = None
+        return since
 
     def _bid_farewell(self) -> None:
         if self._tunnel is not None:
@@ -237,18 +282,25 @@ class Connection(SMTP):
         if self._waiter and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _check_idle(self) -> None:
-        """Look whether the peer has been silent for too long: one timer for a session, not one for a command."""
-        silent = self.loop.time() - self._waiting_since if self._waiter else 0.0
-        if silent >= self._idle_seconds:
-            self.interrupt(Goodbye("idle", replies.IDLE))
-            silent = 0.0
-        self._rearm(self._idle_seconds - silent, self._check_idle)
+    def _check_time(self) -> None:
+        """End a wait that was too long; between waits, the next one sets the alarm again."""
+        self._alarm = None
+        left = self._deadline - self.loop.time()
+        if self._waiter is None:
+            return
+        if left > 0:
+            self._rearm(left, self._check_time)
+        else:
+            self.interrupt(Goodbye(self._limit.why, self._limit.reply))
 
     def _rearm(self, seconds: float, action: Callable[[], None]) -> None:
-        if self._timer:
-            self._timer.cancel()
-        self._timer = self.loop.call_later(seconds, action)
+        self._disarm()
+        self._alarm = self.loop.call_later(seconds, action)
+
+    def _disarm(self) -> None:
+        if self._alarm:
+            self._alarm.cancel()
+        self._alarm = None
 
     def _through_tunnel(self, tunnel: Tunnel, data: bytes) -> bytes:
         plain = b""

@@ -9,8 +9,11 @@ from typing import Final
 import structlog
 from typing_extensions import override
 
+from relay.census import Census
 from relay.dialogue import Dialogue, Register
+from relay.load import DRAINING, SESSIONS, Load, Shed, account_sessions, address_sessions
 from relay.protocol import LINGER_SECONDS
+from relay.proxy import TrustedNetworks
 from relay.session import RelaySMTP
 from relay.visit import House
 
@@ -35,6 +38,7 @@ class RelayServer(Register):
 
     Args:
         house: what its sessions lean on.
+        load: what has an eye on the queue.
 
     Attributes:
         addresses: where it listens: STARTTLS first, then implicit TLS.
@@ -42,14 +46,17 @@ class RelayServer(Register):
         stopping: set when it has been asked to stop.
     """
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, load: Load | None = None) -> None:
         self._house = house
+        self._load = load or Load()
+        self._census = Census()
         self._listeners: list[asyncio.Server] = []
         self.addresses: list[tuple[str, int]] = []
         self._tasks = asyncio.TaskGroup()
         self._talking: dict[Dialogue, asyncio.Task[None]] = {}
         self._connected: set[Dialogue] = set()
         self._draining = False
+        self._dismissing = False
         self._hurried = False
         self._changed = asyncio.Event()
         self.stopping = asyncio.Event()
@@ -60,6 +67,18 @@ class RelayServer(Register):
     @override
     def draining(self) -> bool:
         return self._draining
+
+    @property
+    @override
+    def dismissing(self) -> bool:
+        return self._dismissing
+
+    @property
+    def busy(self) -> bool:
+        """Whether ending the task now would disturb somebody: mail on its way, or enough sessions signed in."""
+        if self._census.signed_in > self._house.settings.relay_protect_sessions:
+            return True
+        return any(session.envelope.mail_from is not None for session in self._talking)
 
     @property
     def sessions(self) -> list[Dialogue]:
@@ -88,22 +107,33 @@ class RelayServer(Register):
         self._changed.set()
 
     async def drain(self) -> None:
-        """Let all sessions end well: what was begun is finished, who is idle is told to come back (SC-10.1)."""
+        """Let all sessions end well (SC-10.1): what was begun is finished, the others are told to come back.
+
+        They are told at their next command, where a client reads the reply; who says nothing is told in the end
+        unasked (RFC 5321, section 3.8).
+        """
         settings = self._house.settings
         # A load balancer needs a while to see that we are not ready, and sends connections until then.
         self.ready = False
         await self._until(lambda: self._hurried, settings.relay_grace_seconds)
         self._close_listeners()
         self._draining = True
+        patience = min(settings.relay_idle_drain_seconds, settings.relay_drain_seconds)
+        await self._until(self._left, patience)
+        self._dismissing = True
         for session in self.sessions:
             session.drain()
-        await self._until(lambda: self._hurried or not self._connected, settings.relay_drain_seconds)
+        await self._until(self._left, settings.relay_drain_seconds - patience)
+
+    @override
+    def approach(self, session: Dialogue) -> None:
+        self._connected.add(session)
 
     @override
     def arrive(self, session: Dialogue) -> None:
-        self._connected.add(session)
         if len(self._talking) >= self._house.settings.relay_max_connections + _MAX_REFUSALS:
             self._house.metrics.connections.labels("refused").inc()
+            self._house.metrics.shed.labels(SESSIONS.reason).inc()
             session.transport.abort()
             return
         self.tally.sessions += 1
@@ -111,12 +141,33 @@ class RelayServer(Register):
         self._talking[session] = self._tasks.create_task(session.converse())
 
     @override
-    def welcome(self) -> bool:
-        return len(self._talking) <= self._house.settings.relay_max_connections
+    def welcome(self, session: Dialogue) -> Shed | None:
+        settings, peer = self._house.settings, session.session.peer
+        neighbours = self._census.meet(session, peer)
+        if self._draining:
+            return DRAINING
+        if len(self._talking) > settings.relay_max_connections:
+            return SESSIONS
+        limit = settings.relay_max_sessions_per_address
+        if limit and neighbours > limit and peer not in TrustedNetworks(settings.relay_exempt_networks):
+            return address_sessions(limit)
+        return self._load.objection
+
+    @override
+    def sign_in(self, session: Dialogue) -> Shed | None:
+        account = session.session.signed_in.account
+        siblings = self._census.sign_in(session, account.id)
+        limit = account.max_sessions or self._house.settings.relay_max_sessions_per_account
+        return account_sessions(account.name, limit) if limit and siblings > limit else None
+
+    @override
+    def objection(self) -> Shed | None:
+        return self._load.objection
 
     @override
     def leave(self, session: Dialogue) -> None:
         del self._talking[session]
+        self._census.leave(session)
         self._house.metrics.sessions.dec()
         self.tally.accepted += session.session.accepted
         self.tally.refused += session.session.refused
@@ -137,6 +188,9 @@ class RelayServer(Register):
         self._listeners.append(listener)
         self.addresses.append(listener.sockets[0].getsockname()[:2])
         structlog.get_logger().info("listening", address=self.addresses[-1], implicit_tls=implicit_tls)
+
+    def _left(self) -> bool:
+        return self._hurried or not self._connected
 
     def _close_listeners(self) -> None:
         for listener in self._listeners:

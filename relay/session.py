@@ -1,72 +1,47 @@
-"""What a session is for: signing in, and handing over mail."""
+"""What a session is for: handing over mail."""
 
 import time
+from dataclasses import astuple
 from typing import Any, Final
 
-from aiosmtpd.smtp import AuthResult, LoginPassword
 from typing_extensions import override
 
-from mail.accounts import check_sender
-from mail.addresses import Address, parse_forward_path, parse_reverse_path
+from mail.accounts import Account
+from mail.addresses import Address, parse_forward_path, parse_mailbox, parse_reverse_path
 from mail.errors import Refused, Reply, Unavailable
 from mail.headers import Hop
+from mail.ids import sampled
 from mail.job import Job, Recipient
-from relay import replies
-from relay.accept import Submission
-from relay.auth import decode_initial, decode_response, split_plain
-from relay.commands import parse_mail, parse_rcpt
+from mail.senders import check_from_header, check_sender
+from relay import order, replies
+from relay.accept import Arrival, Submission
+from relay.commands import OutOfStep, parse_bdat, parse_mail, parse_rcpt
 from relay.data import DataReader
-from relay.dialogue import Dialogue
 from relay.protocol import Goodbye
+from relay.signin import SignIn
 from relay.visit import Draft
 
-MAX_FAILED_SIGN_INS: Final = 3
+# A chunk is read to its end, even to be refused; one that says it is larger than so many messages ends the session.
+_MOST_REFUSED: Final = 2
 
 
-class RelaySMTP(Dialogue):
+class RelaySMTP(SignIn):
     """A session of authenticated mail submission (RFC 6409)."""
 
     @override
-    async def smtp_AUTH(self, arg: str) -> None:
-        mechanism, _, initial = arg.partition(" ")
-        name = mechanism.upper()
-        if not name:
-            raise Refused(501, "5.5.4", "Syntax: AUTH mechanism [initial-response]")
-        if name not in {"PLAIN", "LOGIN"}:
-            raise Refused(504, "5.5.4", "Mechanism not supported; use PLAIN or LOGIN")
-        try:
-            result: AuthResult = await getattr(self, f"auth_{name}")(self, [initial] if initial else [])
-        except Unavailable as fault:
-            self.house.metrics.auth.labels("unavailable").inc()
-            self.log.warning("credential not checked", reason=str(fault))
-            await self.say(replies.AUTH_UNAVAILABLE)
-        except Refused as refusal:
-            await self._count_failure(refusal.reply)
-        else:
-            self.house.metrics.auth.labels("accepted").inc()
-            self._sign_in(result)
-            await self.say(replies.SIGNED_IN)
-
-    @override
-    async def auth_PLAIN(self, _: Any, args: list[str]) -> AuthResult:
-        response = decode_initial(args[0]) if args else await self._challenge("")
-        return await self._check(split_plain(response))
-
-    @override
-    async def auth_LOGIN(self, _: Any, args: list[str]) -> AuthResult:
-        # The prompts "Username:" and "Password:" in base64, as every client knows them.
-        login = decode_initial(args[0]) if args else await self._challenge("VXNlcm5hbWU6")
-        return await self._check(LoginPassword(login, await self._challenge("UGFzc3dvcmQ6")))
-
-    @override
     async def smtp_MAIL(self, arg: str | None) -> None:
+        self.heed(self._register.objection())
+        account = await self._account()
         path, options = parse_mail(arg or "")
         sender = parse_reverse_path(path)
         _check_smtputf8(sender, smtputf8=options.smtputf8)
         limit = self.house.settings.relay_max_message_bytes
         if options.size > limit:
-            raise Refused(552, "5.3.4", f"Message too large; the limit is {limit} octets")
-        check_sender(self.session.signed_in.account, sender)
+            raise replies.too_large(limit)
+        if self._full():
+            raise replies.refusal(replies.TOO_MUCH_MAIL)
+        check_sender(account, sender)
+        replies.refuse(self.house.quotas.objection(account))
         self.envelope.mail_from = str(sender) if sender else ""
         self.envelope.smtp_utf8 = options.smtputf8
         self.envelope.options = options
@@ -77,27 +52,77 @@ class RelaySMTP(Dialogue):
         path, options = parse_rcpt(arg or "")
         recipient = parse_forward_path(path)
         if not recipient.domain:
-            raise replies.refusal(replies.NO_LOCAL_MAIL)
+            recipient = self._postmaster()
         _check_smtputf8(recipient, smtputf8=self.envelope.smtp_utf8)
         address = str(recipient)
         if address not in self.envelope.recipients:
             if len(self.envelope.recipients) >= self.house.settings.relay_max_recipients:
                 raise replies.refusal(replies.TOO_MANY_RECIPIENTS)
+            account = self.session.signed_in.account
+            replies.refuse(self.house.quotas.objection(account, len(self.envelope.recipients) + 1))
+            replies.refuse(await self.house.suppressions.objection(account.id, address))
             self.envelope.recipients[address] = Recipient(address, options.notify, options.orcpt)
             self.envelope.rcpt_tos.append(address)
         await self.say(replies.RECIPIENT_OK)
 
     @override
     async def smtp_DATA(self, arg: str) -> None:
+        if self._full():
+            raise replies.refusal(replies.TOO_MUCH_MAIL)
+        arrival, reader = self._begin(), DataReader()
         await self.push("354 End data with <CR><LF>.<CR><LF>")
-        reader = DataReader(self.house.settings.relay_max_message_bytes)
-        while (rest := reader.feed(await self.read_piece())) is None:
-            pass
-        self.unread(rest)
-        draft, self.envelope = self.envelope, Draft()
+        while reader.rest is None:
+            await arrival.content.write(reader.feed(await self.read_piece()))
+        self.unread(reader.rest)
+        self._overhear(arrival.content.size)
+        await self._hand_over(arrival)
+
+    async def smtp_BDAT(self, arg: str) -> None:  # noqa: N802 - named like aiosmtpd's
+        """Take a chunk (RFC 3030); a refused one is read to its end, and the message is lost with it."""
+        chunk = parse_bdat(arg)
+        limit = self.house.settings.relay_max_message_bytes
+        if chunk.size > limit * _MOST_REFUSED:
+            raise OutOfStep(*astuple(replies.too_large(limit).reply))
+        objection = order.objection("BDAT", self.session, self.envelope)
+        if not objection and self.envelope.arrival is None and self._full():
+            objection = replies.TOO_MUCH_MAIL
+        if objection:
+            await self._take(chunk.size, None)
+            # A later chunk may not pass for the first one: what is in its way now may be gone by then.
+            self.reset()
+            raise replies.refusal(objection)
+        arrival = self.envelope.arrival or self._begin()
+        await self._take(chunk.size, arrival)
+        self._overhear(chunk.size)
+        if chunk.last or arrival.content.doomed:
+            await self._hand_over(arrival)
+        else:
+            await self.say(Reply(250, "2.0.0", f"{chunk.size} octets received"))
+
+    async def _take(self, octets: int, arrival: Arrival | None) -> None:
+        """Read so many octets: of the message, or of none."""
+        while octets:
+            piece = await self.read_piece()
+            if len(piece) > octets:
+                self.unread(piece[octets:])
+                piece = piece[:octets]
+            octets -= len(piece)
+            if arrival:
+                await arrival.content.write(piece)
+
+    def _begin(self) -> Arrival:
+        """Begin to take the message of the transaction."""
+        submission = self._submission(self.envelope)
+        arrival = self.house.intake.begin(submission, self.house.settings.relay_max_message_bytes)
+        self.envelope.arrival = arrival
+        return arrival
+
+    async def _hand_over(self, arrival: Arrival) -> None:
+        """End the transaction of a message that has come, or is lost."""
+        self.envelope = Draft()
         began = time.monotonic()
         try:
-            job = await self.house.intake.accept(self._submission(draft, reader.message()))
+            job = await self._commit(arrival)
         except Refused as refusal:
             self.session.refused += 1
             await self._conclude("refused", refusal.reply, began, {"reason": refusal.reply.text})
@@ -108,31 +133,45 @@ class RelaySMTP(Dialogue):
             self.session.accepted += 1
             self.session.errors = 0
             self.house.metrics.bytes.inc(job.size)
-            await self._conclude("accepted", Reply(250, "2.0.0", f"queued as {job.id}"), began, _facts(job))
+            await self._conclude("accepted", Reply(250, "2.0.0", f"queued as {job.id}"), began, self._facts(job))
+        finally:
+            arrival.content.discard()
 
-    async def _challenge(self, prompt: str) -> bytes:
-        await self.push(f"334 {prompt}")
-        return decode_response((await self.read_line()).decode("ascii", "replace"))
+    async def _commit(self, arrival: Arrival) -> Job:
+        """Queue a message, if its account may send it; what it takes of a quota is given back where that fails."""
+        account, recipients = self.session.signed_in.account, len(arrival.submission.recipients)
+        arrival.content.check()
+        if account.check_from:
+            check_from_header(account, arrival.content.headers)
+        replies.refuse(self.house.quotas.take(account, recipients))
+        queued = False
+        try:
+            job = await self.house.intake.accept(arrival)
+            queued = True
+        finally:
+            if not queued:
+                self.house.quotas.give_back(account, recipients)
+        return job
 
-    async def _check(self, login: LoginPassword) -> AuthResult:
-        return AuthResult(success=True, auth_data=await self.house.doorkeeper.admit(login))
+    async def _account(self) -> Account:
+        """The account as it is now: what was changed since the sign-in holds from the next message on."""
+        visit = self.session
+        try:
+            visit.credential = await self.house.doorkeeper.renew(visit.signed_in, visit.peer)
+        except Refused as refusal:
+            raise Goodbye("credential no longer valid", replies.SIGN_IN_AGAIN) from refusal
+        return visit.credential.account
 
-    def _sign_in(self, result: AuthResult) -> None:
-        self.session.authenticated = True
-        self.session.credential = result.auth_data
-        credential = self.session.signed_in
-        self.log = self.log.bind(user=credential.username, account=credential.account.name)
+    def _postmaster(self) -> Address:
+        """Whom mail to <Postmaster> goes to (RFC 5321, 4.5.1)."""
+        settings = self.house.settings
+        return parse_mailbox(settings.relay_postmaster or f"postmaster@{settings.relay_hostname}")
 
-    async def _count_failure(self, reply: Reply) -> None:
-        await self.say(reply)
-        if reply.code != replies.BAD_CREDENTIAL.code:
-            return
-        self.house.metrics.auth.labels("refused").inc()
-        self.session.failed_sign_ins += 1
-        if self.session.failed_sign_ins >= MAX_FAILED_SIGN_INS:
-            raise Goodbye("too many failed sign-ins", replies.TOO_MANY_SIGN_INS)
+    def _overhear(self, octets: int) -> None:
+        if self.house.transcripts.active:
+            self.house.transcripts.content(self.session, octets)
 
-    def _submission(self, draft: Draft, content: bytes) -> Submission:
+    def _submission(self, draft: Draft) -> Submission:
         visit, options = self.session, draft.options
         tls = visit.ssl or {}
         return Submission(
@@ -151,22 +190,32 @@ class RelaySMTP(Dialogue):
             eight_bit=options.eight_bit,
             ret=options.ret,
             envid=options.envid,
-            content=content,
+            require_tls=options.require_tls,
         )
 
+    def _full(self) -> bool:
+        """Whether there is no room for another message; that it was asked for is counted."""
+        full = self.house.intake.full
+        if full:
+            self.house.metrics.shed.labels("bytes_in_flight").inc()
+        return full
+
+    def _facts(self, job: Job) -> dict[str, Any]:
+        """What the log says of an accepted message; nothing, where it is not in the sample (CORE-OPS-001)."""
+        if not sampled(job.id, self.house.settings.relay_log_sample):
+            return {}
+        return {"id": str(job.id), "size": job.size, "recipients": len(job.recipients)}
+
     async def _conclude(self, result: str, reply: Reply, began: float, facts: dict[str, Any]) -> None:
-        """Count, log and answer a message, whatever became of it."""
+        """Count, log and answer a message, whatever became of it; without facts there is no line."""
         seconds = time.monotonic() - began
         self.house.metrics.messages.labels(result).inc()
         self.house.metrics.accept_seconds.observe(seconds)
-        self.log.info("message", result=result, ms=round(seconds * 1000, 1), **facts)
+        if facts:
+            self.log.info("message", result=result, ms=round(seconds * 1000, 1), **facts)
         await self.say(reply)
 
 
 def _check_smtputf8(address: Address | None, *, smtputf8: bool) -> None:
     if address and address.needs_smtputf8 and not smtputf8:
         raise replies.refusal(replies.NEEDS_SMTPUTF8)
-
-
-def _facts(job: Job) -> dict[str, Any]:
-    return {"id": str(job.id), "size": job.size, "recipients": len(job.recipients)}

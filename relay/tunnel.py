@@ -4,9 +4,14 @@ asyncio's own TLS transport keeps 256 KiB per session, and uvloop's 340 KiB afte
 """
 
 import ssl
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 _RECORD: Final = 16_384
+# OpenSSL keeps a buffer as large as the largest piece it was given, for as long as the session lasts.
+_PIECE: Final = 8192
+# Names in a certificate that stand for whoever shows it, as OpenSSL calls them.
+_NAMES: Final = frozenset({"email", "DNS", "URI"})
 
 
 class Tunnel:
@@ -30,9 +35,8 @@ class Tunnel:
         """
         plain: list[bytes] = []
         view = memoryview(data)
-        # In small pieces, since OpenSSL keeps a buffer as large as the largest.
-        for start in range(0, len(view), _RECORD):
-            self._incoming.write(view[start : start + _RECORD])
+        for start in range(0, len(view), _PIECE):
+            self._incoming.write(view[start : start + _PIECE])
             if self.established or self._shake_hands():
                 self._read(plain)
         return b"".join(plain)
@@ -55,9 +59,18 @@ class Tunnel:
 
     @property
     def facts(self) -> dict[str, str]:
-        """Version and cipher of the session."""
+        """Version and cipher of the session, and the name that the client asked for."""
         cipher = self._tls.cipher()
-        return {"version": self._tls.version() or "", "cipher": cipher[0] if cipher else ""}
+        return {
+            "version": self._tls.version() or "",
+            "cipher": cipher[0] if cipher else "",
+            "sni": getattr(self._tls, "sni", None) or "",
+        }
+
+    @property
+    def certificate_names(self) -> tuple[str, ...]:
+        """Names in the certificate that the client has shown and that was verified; none without one."""
+        return names_of(self._tls.getpeercert() or {})
 
     def _shake_hands(self) -> bool:
         try:
@@ -77,3 +90,12 @@ class Tunnel:
                 piece = b""
             self.closed = not piece
             plain.append(piece)
+
+
+def names_of(certificate: Mapping[str, Any]) -> tuple[str, ...]:
+    """Give the names of whoever a certificate is for: e-mail addresses, host names and URIs, else the common name."""
+    names = [value for kind, value in certificate.get("subjectAltName", ()) if kind in _NAMES]
+    if not names:
+        parts = [part for parts in certificate.get("subject", ()) for part in parts]
+        names = [value for kind, value in parts if kind == "commonName"]
+    return tuple(names)

@@ -13,24 +13,34 @@ from mail.accounts import Credential
 from relay.accept import Intake
 from relay.auth import Doorkeeper
 from relay.commands import MailOptions
+from relay.guard import Guard
+from relay.quotas import Quotas
+from relay.sasl import MECHANISMS, WITH_CERTIFICATE
 from relay.settings import RelaySettings
+from relay.suppression import SuppressionLists
 from relay.tls import Certificates
+from relay.transcript import Transcripts
 
 if TYPE_CHECKING:
     from mail.job import Recipient
+    from relay.accept import Arrival
 
 # 80 bits: 16 letters in base32, and no two sessions ever share one.
 _ID_OCTETS: Final = 10
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class House:
-    """What every session leans on."""
+    """What every session leans on. Its settings are replaced by a reload, so they are read where they are used."""
 
     settings: RelaySettings
     certificates: Certificates
     doorkeeper: Doorkeeper
+    guard: Guard
+    quotas: Quotas
+    suppressions: SuppressionLists
     intake: Intake
+    transcripts: Transcripts
     metrics: RelayMetrics
 
 
@@ -38,8 +48,10 @@ class Visit(Session):
     """What is known of a peer and its stay.
 
     Attributes:
+        proxy: the load balancer that it came through.
         id: correlation id: in every log line, the Received header, the job and every reply that says "later".
         errors: error replies since the last accepted message.
+        certificate_names: names in the client's certificate, once it is verified.
     """
 
     peer: str
@@ -48,12 +60,24 @@ class Visit(Session):
         super().__init__(loop)
         self.id = base64.b32encode(secrets.token_bytes(_ID_OCTETS)).decode().lower()
         self.peer = peer
+        self.proxy: str | None = None
         self.credential: Credential | None = None
+        self.certificate_names: tuple[str, ...] = ()
         self.failed_sign_ins = 0
         self.errors = 0
         self.accepted = 0
         self.refused = 0
         self.deferred = 0
+
+    @property
+    def mechanisms(self) -> tuple[str, ...]:
+        """What AUTH is offered with."""
+        return WITH_CERTIFICATE if self.certificate_names else MECHANISMS
+
+    @property
+    def account_name(self) -> str | None:
+        """The account that the session is signed in to, or None."""
+        return self.credential.account.name if self.credential else None
 
     @property
     def signed_in(self) -> Credential:
@@ -63,9 +87,19 @@ class Visit(Session):
 
 
 class Draft(Envelope):
-    """A transaction: what MAIL and RCPT said; the dictionary has each recipient once."""
+    """A transaction: what MAIL and RCPT said; the dictionary has each recipient once.
+
+    Attributes:
+        arrival: the message, once its content has begun.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.options = MailOptions()
         self.recipients: dict[str, Recipient] = {}
+        self.arrival: Arrival | None = None
+
+    def discard(self) -> None:
+        """Let go of what has come of the message."""
+        if self.arrival:
+            self.arrival.content.discard()

@@ -16,8 +16,9 @@ from prometheus_client import CollectorRegistry
 
 from backing import health, log
 from backing.aws import Aws
+from backing.emf import Emf, standard_output
 from backing.ids import now
-from backing.metrics import WorkerMetrics
+from backing.metrics import PoolMetrics, WorkerMetrics
 from backing.postgres.deliveries import Deliveries
 from backing.postgres.pool import Database
 from backing.s3 import Bodies
@@ -44,12 +45,15 @@ async def serve(settings: WorkerSettings, stop: Stop) -> None:
     registry = CollectorRegistry()
     metrics = WorkerMetrics(registry)
     async with AsyncExitStack() as stack:
+        emf = Emf(registry, "worker", standard_output)
+        await stack.enter_async_context(emf.running(settings.metrics_emf_seconds))
         aws = Aws(settings.aws_region)
         sqs = await stack.enter_async_context(aws.sqs(settings.worker_poll_seconds + _POLL_GRACE_SECONDS))
         queue = Queue(sqs, settings.queue_url)
         bodies = Bodies(await stack.enter_async_context(aws.s3()), settings.body_bucket)
         vault = Vault(await stack.enter_async_context(aws.kms()), settings.provider_key)
         database = await stack.enter_async_context(Database(settings, aws).opened())
+        PoolMetrics(registry, database.pool.get_stats)
         deliveries = Deliveries(
             database,
             f"{socket.gethostname()}:{os.getpid()}",

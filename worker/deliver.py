@@ -17,7 +17,7 @@ from mail.delivery import Outcome, RecipientResult, RetryPolicy
 from mail.errors import Unavailable
 from mail.job import Job, StoredBody
 from worker.decide import Moment, after_attempt, must_be_stored, without_attempt
-from worker.providers.base import Answer, BadConfig, Envelope, Provider
+from worker.providers.base import NO_REQUIRETLS, Answer, BadConfig, Envelope, Provider
 from worker.providers.registry import Providers
 
 # Below this a digest takes less time than handing it to a thread.
@@ -73,7 +73,10 @@ class Courier:
         except Unavailable as fault:
             # Its body is safe, so it may wait like mail for a provider that is down.
             return Letter(job, claim, b"", Answer(Outcome.PROVIDER_DOWN, None, None, f"no body to send: {fault}"))
-        return Letter(job, claim, body, await self._provider(claim))
+        provider = await self._provider(claim)
+        if job.require_tls and not isinstance(provider, Answer) and not provider.verified_tls:
+            provider = NO_REQUIRETLS
+        return Letter(job, claim, body, provider)
 
     async def send(self, letter: Letter, deadline: float) -> Result:
         """Make the attempt, if the claim is for one, and decide what follows."""
@@ -165,6 +168,7 @@ def _envelope(job: Job, claim: Claimed) -> Envelope:
         eight_bit=job.eight_bit,
         ret=job.ret,
         envid=job.envid,
+        require_tls=job.require_tls,
     )
 
 

@@ -33,26 +33,28 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     return Files(ca, certificate, key)
 
 
-@pytest.fixture(scope="module")
-def aws(moto_url: str) -> dict[str, str]:
-    """A queue, a bucket and the credential key."""
-    queue = boto3.client("sqs", endpoint_url=moto_url, region_name=REGION)
-    url = queue.create_queue(QueueName=f"jobs-{uuid.uuid1()}")["QueueUrl"]
+def provision(url: str) -> dict[str, str]:
+    """Make a queue, a bucket and the credential key; what tells a process of them."""
+    queue = boto3.client("sqs", endpoint_url=url, region_name=REGION)
+    queue_url = queue.create_queue(QueueName=f"jobs-{uuid.uuid1()}")["QueueUrl"]
     bucket = f"bodies-{uuid.uuid1()}"
-    boto3.client("s3", endpoint_url=moto_url, region_name=REGION).create_bucket(
+    boto3.client("s3", endpoint_url=url, region_name=REGION).create_bucket(
         Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
     )
     name, text = f"key-{uuid.uuid1()}", base64.urlsafe_b64encode(KEY).decode()
-    boto3.client("secretsmanager", endpoint_url=moto_url, region_name=REGION).create_secret(
-        Name=name, SecretString=text
-    )
+    boto3.client("secretsmanager", endpoint_url=url, region_name=REGION).create_secret(Name=name, SecretString=text)
     return {
-        "AWS_ENDPOINT_URL": moto_url,
+        "AWS_ENDPOINT_URL": url,
         "AWS_REGION": REGION,
-        "QUEUE_URL": url,
+        "QUEUE_URL": queue_url,
         "BODY_BUCKET": bucket,
         "CREDENTIAL_KEY_SECRET": name,
     }
+
+
+@pytest.fixture(scope="module")
+def aws(moto_url: str) -> dict[str, str]:
+    return provision(moto_url)
 
 
 @pytest.fixture
@@ -67,6 +69,10 @@ def environment(aws: dict[str, str], files: Files) -> dict[str, str]:
         "RELAY_CERTIFICATE_FILE": str(files.certificate),
         "RELAY_PRIVATE_KEY_FILE": str(files.key),
         "RELAY_GRACE_SECONDS": "0.2",
+        "RELAY_IDLE_DRAIN_SECONDS": "0.5",
+        "RELAY_MAX_SESSIONS_PER_ADDRESS": "0",
+        "RELAY_MAX_SESSIONS_PER_ACCOUNT": "0",
+        "RELAY_CONNECTIONS_PER_MINUTE": "0",
         "HEALTH_HOST": "127.0.0.1",
         "HEALTH_PORT": str(free_port()),
     }

@@ -14,22 +14,31 @@ from uuid import UUID
 import trustme
 from prometheus_client import CollectorRegistry
 
+from backing.aws import Aws
+from backing.cache import Cache
 from backing.metrics import RelayMetrics
 from backing.sqs import Outgoing
-from mail.accounts import Account, Credential, secret_digest
+from mail.accounts import Account, Credential, GeneratedSecret, secret_digest
 from mail.errors import Unavailable
 from mail.job import Job, StoredBody, decode
-from relay.accept import Intake
+from relay.accept import BodyStore, Intake
 from relay.auth import Doorkeeper
+from relay.budget import Budget
+from relay.files import read_certificates
+from relay.guard import Guard, Rules
+from relay.load import Load
+from relay.quotas import Quotas
 from relay.server import RelayServer
 from relay.settings import RelaySettings
-from relay.tls import Certificates
+from relay.suppression import SuppressionLists
+from relay.transcript import Transcripts
 from relay.visit import House
+from tests.relay.lists import Lists
 
 KEY = bytes(range(32))
 USER, SECRET = "app", "correct horse"
 ACCOUNT = Account(UUID(int=1), "shop", frozenset({"example.com", "bücher.example", "*.mail.example.com"}))
-CREDENTIAL = Credential(UUID(int=2), USER, secret_digest(KEY, USER, SECRET), ACCOUNT)
+CREDENTIAL = Credential(UUID(int=2), USER, GeneratedSecret(secret_digest(KEY, USER, SECRET)), ACCOUNT)
 PLAIN = base64.b64encode(f"\0{USER}\0{SECRET}".encode()).decode()
 
 
@@ -65,16 +74,49 @@ class Queue:
 
 @dataclass
 class Bodies:
-    """Keeps bodies, as S3 would."""
+    """Keeps bodies, as S3 would; knows which uploads are open, and how many were given up."""
 
     stored: dict[str, bytes] = field(default_factory=dict)
     fault: Exception | None = None
+    open: set[UUID] = field(default_factory=set)
+    aborted: int = 0
 
     async def put(self, message_id: UUID, body: bytes) -> StoredBody:
         if self.fault:
             raise self.fault
         self.stored[str(message_id)] = body
         return StoredBody("bodies", str(message_id))
+
+    def upload(self, message_id: UUID, _: asyncio.TaskGroup) -> "Upload":
+        self.open.add(message_id)
+        return Upload(self, message_id)
+
+
+@dataclass
+class Upload:
+    """A body on its way to `Bodies`."""
+
+    bodies: Bodies
+    message_id: UUID
+    body: bytearray = field(default_factory=bytearray)
+
+    @property
+    def held(self) -> int:
+        return len(self.body)
+
+    async def write(self, piece: bytes) -> None:
+        if self.bodies.fault:
+            raise self.bodies.fault
+        self.body += piece
+
+    async def complete(self) -> StoredBody:
+        place = await self.bodies.put(self.message_id, bytes(self.body))
+        self.bodies.open.discard(self.message_id)
+        return place
+
+    async def abort(self) -> None:
+        self.bodies.aborted += 1
+        self.bodies.open.discard(self.message_id)
 
 
 @dataclass
@@ -91,6 +133,12 @@ class Accounts:
             raise Unavailable("PostgreSQL: connection refused, password=hunter2")
         return self.credentials.get(username)
 
+    async def certified(self, names: Sequence[str], /) -> Credential | None:
+        self.asked += 1
+        if self.down:
+            raise Unavailable("PostgreSQL: connection refused, password=hunter2")
+        return next((found for found in self.credentials.values() if found.certificate_name in names), None)
+
 
 @dataclass
 class Running:
@@ -104,6 +152,7 @@ class Running:
     registry: CollectorRegistry
     trust: ssl.SSLContext
     peers: list["Peer"]
+    lists: Lists
 
     def port(self, *, implicit_tls: bool = False) -> int:
         return self.server.addresses[implicit_tls][1]
@@ -130,6 +179,8 @@ class Peer:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, trust: ssl.SSLContext) -> None:
         self.reader, self.writer, self._trust = reader, writer, trust
+        # Seconds for one reply.
+        self.patience = 10.0
 
     def send(self, data: bytes) -> None:
         self.writer.write(data)
@@ -137,7 +188,7 @@ class Peer:
     async def reply(self) -> str:
         """The next reply, its lines parted by LF; empty at the end of the session."""
         lines = []
-        while line := await asyncio.wait_for(self.reader.readline(), 10):
+        while line := await asyncio.wait_for(self.reader.readline(), self.patience):
             lines.append(line.decode("ascii"))
             if line[3:4] != b"-":
                 break
@@ -169,7 +220,7 @@ class Peer:
         await self.ask("DATA", "354")
 
     async def rest(self) -> bytes:
-        return await asyncio.wait_for(self.reader.read(), 10)
+        return await asyncio.wait_for(self.reader.read(), self.patience)
 
     async def close(self) -> None:
         self.writer.close()
@@ -203,22 +254,37 @@ def settings(files: Files, **changes: Any) -> RelaySettings:
         "relay_private_key_file": files.key,
         "relay_grace_seconds": 0,
         "relay_drain_seconds": 5,
+        "relay_idle_drain_seconds": 0,
+        "relay_max_sessions_per_address": 0,
+        "relay_max_sessions_per_account": 0,
+        "relay_connections_per_minute": 0,
     }
     return RelaySettings(**values | changes)
 
 
 @asynccontextmanager
-async def relay(files: Files, **changes: Any) -> AsyncIterator[Running]:
+async def relay(
+    files: Files, shedding: Load | None = None, store: BodyStore | None = None, **changes: Any
+) -> AsyncIterator[Running]:
     chosen = settings(files, **changes)
     queue, bodies, accounts, registry = Queue(), Bodies(), Accounts(), CollectorRegistry()
-    certificates = Certificates.from_files(files.certificate, files.key)
-    intake = Intake(queue, bodies, chosen.relay_accept_timeout_seconds)
+    budget, metrics = Budget(chosen.relay_max_bytes_in_flight), RelayMetrics(registry)
+    metrics.bytes_in_flight.set_function(lambda: budget.held)
+    certificates = read_certificates(chosen)
+    intake = Intake(queue, store or bodies, budget, chosen.relay_accept_timeout_seconds)
+    # Without an address it is always away.
+    cache = Cache(chosen, Aws("eu-central-1"))
+    guard = Guard(cache, Rules(chosen.relay_connections_per_minute, chosen.relay_exempt_networks))
+    quotas, lists = Quotas(cache, metrics.quota_refusals), Lists()
+    suppressions = SuppressionLists(lists)
     doorkeeper = Doorkeeper(accounts, KEY, chosen.relay_credential_cache_seconds)
-    house = House(chosen, certificates, doorkeeper, intake, RelayMetrics(registry))
+    house = House(
+        chosen, certificates, doorkeeper, guard, quotas, suppressions, intake, Transcripts(lambda *_: None), metrics
+    )
     peers: list[Peer] = []
     try:
-        async with intake.running(), RelayServer(house).listening() as server:
-            yield Running(server, house, queue, bodies, accounts, registry, files.trust(), peers)
+        async with intake.running(), suppressions.running(), RelayServer(house, shedding).listening() as server:
+            yield Running(server, house, queue, bodies, accounts, registry, files.trust(), peers, lists)
     finally:
         for peer in peers:
             peer.writer.transport.abort()

@@ -5,6 +5,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 import uuid
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
+from typing import IO
 
 from tests.waiting import wait_until
 
@@ -26,6 +28,7 @@ class Process:
     """A relay in a process of its own."""
 
     child: subprocess.Popen[str]
+    log: Path
     starttls: int
     tls: int
     health: str
@@ -42,33 +45,36 @@ class Process:
     def stop(self) -> tuple[int, list[dict[str, object]]]:
         """End it as ECS does; its exit code and what it logged."""
         self.child.send_signal(signal.SIGTERM)
-        output, _ = self.child.communicate(timeout=20)
-        return self.child.returncode, [json.loads(line) for line in output.splitlines()]
+        self.child.wait(20)
+        return self.child.returncode, [json.loads(line) for line in self.log.read_text("utf-8").splitlines()]
 
 
-def start(environment: dict[str, str]) -> subprocess.Popen[str]:
+def start(environment: dict[str, str], output: int | IO[str] = subprocess.PIPE) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "relay"]
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.PIPE, text=True)
 
 
 @contextmanager
 def running(environment: dict[str, str]) -> Iterator[Process]:
-    child = start(environment)
-    process = Process(
-        child,
-        int(environment["RELAY_STARTTLS_PORT"]),
-        int(environment["RELAY_TLS_PORT"]),
-        f"http://127.0.0.1:{environment['HEALTH_PORT']}",
-    )
-    try:
-        wait_until(lambda: process.ready() == 200 or child.poll() is not None, 30, "the relay did not get ready")
-        assert child.poll() is None, child.communicate()
-        yield process
-    finally:
-        child.kill()
-        child.communicate()
+    # A file, since a pipe that nobody reads would stop a relay that has much to log.
+    with tempfile.NamedTemporaryFile("w") as log:
+        child = start(environment, log.file)
+        process = Process(
+            child,
+            Path(log.name),
+            int(environment["RELAY_STARTTLS_PORT"]),
+            int(environment["RELAY_TLS_PORT"]),
+            f"http://127.0.0.1:{environment['HEALTH_PORT']}",
+        )
+        try:
+            wait_until(lambda: process.ready() == 200 or child.poll() is not None, 30, "the relay did not get ready")
+            assert child.poll() is None, child.communicate()
+            yield process
+        finally:
+            child.kill()
+            child.wait()
+            if child.stderr:
+                child.stderr.close()
 
 
 def message(size: int = 100) -> EmailMessage:

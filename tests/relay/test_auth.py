@@ -7,14 +7,16 @@ from uuid import UUID
 import pytest
 from aiosmtpd.smtp import LoginPassword
 
-from mail.accounts import Credential, secret_digest
+from mail.accounts import Credential, GeneratedSecret, secret_digest
 from mail.errors import Refused, Unavailable
-from relay.auth import ASK_AGAIN_SECONDS, REFUSAL_SECONDS, Doorkeeper
+from relay.auth import REFUSAL_SECONDS, Doorkeeper
+from relay.credentials import ASK_AGAIN_SECONDS
 from tests.relay.house import ACCOUNT, CREDENTIAL, KEY, PLAIN, SECRET, USER, Accounts, Files, relay
 
 pytestmark = pytest.mark.anyio
 
 OLD = "before the rotation"
+PEER = "192.0.2.1"
 
 
 def b64(text: str) -> str:
@@ -129,41 +131,41 @@ async def test_a_known_credential_is_asked_for_again_when_its_time_is_over() -> 
     login = LoginPassword(USER.encode(), SECRET.encode())
     for after, asked in ((0, 1), (59, 1), (2, 2)):
         clock.now += after
-        assert await doorkeeper.admit(login) == CREDENTIAL
+        assert await doorkeeper.admit(login, PEER) == CREDENTIAL
         assert accounts.asked == asked
     del accounts.credentials[USER]
-    assert await doorkeeper.admit(login) == CREDENTIAL
+    assert await doorkeeper.admit(login, PEER) == CREDENTIAL
     clock.now += 61
     with pytest.raises(Refused):
-        await doorkeeper.admit(login)
+        await doorkeeper.admit(login, PEER)
 
 
 async def test_a_new_secret_is_good_at_once_and_the_old_one_then_is_not() -> None:
-    old = Credential(UUID(int=3), USER, secret_digest(KEY, USER, OLD), ACCOUNT)
+    old = Credential(UUID(int=3), USER, GeneratedSecret(secret_digest(KEY, USER, OLD)), ACCOUNT)
     accounts = Accounts({USER: old})
     doorkeeper = Doorkeeper(accounts, KEY, 60)
-    assert await doorkeeper.admit(LoginPassword(USER.encode(), OLD.encode())) == old
+    assert await doorkeeper.admit(LoginPassword(USER.encode(), OLD.encode()), PEER) == old
     accounts.credentials[USER] = CREDENTIAL
-    assert await doorkeeper.admit(LoginPassword(USER.encode(), SECRET.encode())) == CREDENTIAL
+    assert await doorkeeper.admit(LoginPassword(USER.encode(), SECRET.encode()), PEER) == CREDENTIAL
     with pytest.raises(Refused):
-        await doorkeeper.admit(LoginPassword(USER.encode(), OLD.encode()))
+        await doorkeeper.admit(LoginPassword(USER.encode(), OLD.encode()), PEER)
 
 
 async def test_one_sender_finds_out_whether_the_database_is_back() -> None:
     accounts, clock = Accounts(), Clock()
     doorkeeper = Doorkeeper(accounts, KEY, 60, clock)
     login = LoginPassword(USER.encode(), SECRET.encode())
-    await doorkeeper.admit(login)
+    await doorkeeper.admit(login, PEER)
     accounts.down, clock.now = True, clock.now + 61
     for _ in range(5):
-        assert await doorkeeper.admit(login) == CREDENTIAL
+        assert await doorkeeper.admit(login, PEER) == CREDENTIAL
     assert accounts.asked == 2
     clock.now += ASK_AGAIN_SECONDS
     for _ in range(5):
-        assert await doorkeeper.admit(login) == CREDENTIAL
+        assert await doorkeeper.admit(login, PEER) == CREDENTIAL
     assert accounts.asked == 3
     with pytest.raises(Unavailable):
-        await doorkeeper.admit(LoginPassword(b"other", b"x"))
+        await doorkeeper.admit(LoginPassword(b"other", b"x"), PEER)
 
 
 @pytest.mark.parametrize("user", [USER, "nobody", ""])
@@ -171,5 +173,5 @@ async def test_every_refusal_takes_its_time(user: str) -> None:
     doorkeeper = Doorkeeper(Accounts(), KEY, 60)
     began = time.monotonic()
     with pytest.raises(Refused):
-        await doorkeeper.admit(LoginPassword(user.encode(), b"wrong"))
+        await doorkeeper.admit(LoginPassword(user.encode(), b"wrong"), PEER)
     assert time.monotonic() - began >= REFUSAL_SECONDS * 0.95

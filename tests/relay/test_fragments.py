@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
-from mail.errors import Refused
 from relay.data import DataReader
 from relay.session import RelaySMTP
 from tests.relay.house import PLAIN, Files, Running, content_of, relay
@@ -24,8 +23,13 @@ SESSION = (
     b"Subject: one\r\n\r\n..\r\n.. dots\r\n...\r\nnext\r\n..\r\n.\r\n"
     b"NOOP\nNOOP\r\nNOOP " + b"x" * 2100 + b"\r\n"
     b"MAIL FROM:<>\r\nRCPT TO:<b@example.net>\r\nDATA\r\nbare\nfeed\n.\nMAIL\r\n\r\n.\r\n"
-    b"MAIL FROM:<me@example.com>\r\nRCPT TO:<c@example.net>\r\nDATA\r\n.\r\nRSET\r\nQUIT\r\n"
+    b"MAIL FROM:<me@example.com>\r\nRCPT TO:<c@example.net>\r\nDATA\r\n.\r\n"
+    b"BDAT 12 LAST\r\nQUIT\r\nRSET\r\n"
+    b"MAIL FROM:<me@example.com>\r\nRCPT TO:<d@example.net>\r\nBDAT 9\r\n\r\n.\r\nRSE\rDATA\r\nBDAT 4\r\n\nT\r\n"
+    b"BDAT 0 LAST\r\nMAIL FROM:<me@example.com>\r\nRCPT TO:<e@example.net>\r\n"
+    b"BDAT 3\r\na\nbBDAT 8 LAST\r\nQUIT\r\n.\nRSET\r\nQUIT\r\n"
 )
+WHOLE = [b"Subject: one\r\n\r\n.\r\n. dots\r\n..\r\nnext\r\n.\r\n", b"", b"\r\n.\r\nRSE\r\nT\r\n"]
 
 
 class Pipe(asyncio.Transport):
@@ -114,7 +118,7 @@ def cuts(draw: st.DrawFn) -> list[bytes]:
 async def test_any_pieces_make_the_same_session(files: Files, pieces: list[bytes]) -> None:
     async with relay(files) as running:
         whole = await play(running, [SESSION])
-        assert whole[1] == [b"Subject: one\r\n\r\n.\r\n. dots\r\n..\r\nnext\r\n.\r\n", b""]
+        assert whole[1] == WHOLE
         assert await play(running, pieces) == whole
 
 
@@ -122,7 +126,7 @@ async def test_octet_by_octet(files: Files) -> None:
     async with relay(files) as running:
         whole = await play(running, [SESSION])
         assert await play(running, [SESSION[n : n + 1] for n in range(len(SESSION))]) == whole
-        assert whole[0].count("queued as") == 2
+        assert whole[0].count("queued as") == 3
 
 
 LINES = st.lists(st.sampled_from([b"", b".", b"..", b".x", b"x.", b"x", b" ", b"\xff"]), max_size=12)
@@ -132,28 +136,55 @@ LINES = st.lists(st.sampled_from([b"", b".", b"..", b".x", b"x.", b"x", b" ", b"
 def test_dots_are_put_back_whatever_the_pieces(lines: list[bytes], cut: int) -> None:
     content = b"".join(line + b"\r\n" for line in lines)
     wire = b"".join((b"." + line if line.startswith(b".") else line) + b"\r\n" for line in lines) + b".\r\nREST"
-    reader, rest = DataReader(1000), None
-    for start in range(0, len(wire), cut):
-        piece = wire[start : start + cut]
-        rest = reader.feed(piece) if rest is None else rest + piece
-    assert rest == b"REST"
-    assert reader.message() == content
+    assert read([wire[start : start + cut] for start in range(0, len(wire), cut)]) == (content, b"REST")
 
 
-@given(st.binary(max_size=40), st.integers(0, 40))
-def test_no_octets_break_the_end_of_data(content: bytes, limit: int) -> None:
-    whole, single = DataReader(limit), DataReader(limit)
+NEARLY = st.lists(st.sampled_from([b"\r\n", b".", b"\r", b"\n", b"\0", b"x", b"\r\n.\r"]), max_size=20).map(b"".join)
+
+
+@given(NEARLY | st.binary(max_size=40), st.integers(1, 7))
+def test_no_octets_break_the_end_of_data(content: bytes, cut: int) -> None:
     wire = content + b"\r\n.\r\n"
-    rest = whole.feed(wire)
-    assert rest is not None
+    message, rest = read([wire])
     end = len(wire) - len(rest)
-    answers = [single.feed(wire[n : n + 1]) for n in range(end)]
-    assert answers == [None] * (end - 1) + [b""]
-    assert outcome(whole) == outcome(single)
+    assert read([wire[n : n + 1] for n in range(len(wire))]) == (message, rest)
+    assert read([wire[start : start + cut] for start in range(0, len(wire), cut)]) == (message, rest)
+    # The same, told plainly: what stands before the first CRLF.CRLF, each line without its first dot.
+    lines = (b"\r\n" + wire).partition(b"\r\n.\r\n")[0].split(b"\r\n")[1:]
+    assert message == b"".join(line.removeprefix(b".") + b"\r\n" for line in lines)
+    assert wire[:end] == b"".join(line + b"\r\n" for line in lines) + b".\r\n"
 
 
-def outcome(reader: DataReader) -> bytes | str:
-    try:
-        return reader.message()
-    except Refused as refusal:
-        return str(refusal)
+def read(pieces: list[bytes]) -> tuple[bytes, bytes]:
+    """The message, and what follows it."""
+    reader, message = DataReader(), b""
+    for n, piece in enumerate(pieces, 1):
+        message += reader.feed(piece)
+        if reader.rest is not None:
+            return message, reader.rest + b"".join(pieces[n:])
+    raise AssertionError("no end")
+
+
+@st.composite
+def chunks(draw: st.DrawFn) -> tuple[bytes, list[bytes]]:
+    """A content, and the same in pieces."""
+    content = draw(st.lists(st.sampled_from([b"\r\n", b".", b"x", b"\xff", b"\r\n.\r\n"]), max_size=12).map(b"".join))
+    places = sorted(draw(st.sets(st.integers(0, len(content)), max_size=6)))
+    return content, [content[start:end] for start, end in itertools.pairwise([0, *places, len(content)])]
+
+
+ENVELOPE = b"MAIL FROM:<me@example.com>\r\nRCPT TO:<a@example.net>\r\n"
+
+
+@profile(max_examples=25, deadline=None)
+@given(chunks=chunks(), cut=st.integers(1, 50))
+async def test_data_and_bdat_make_the_same_message(files: Files, chunks: tuple[bytes, list[bytes]], cut: int) -> None:
+    content, pieces = chunks
+    wire = content if content.endswith(b"\r\n") or not content else content + b"\r\n"
+    stuffed = re.sub(rb"(?m)^\.", b"..", wire)
+    bdat = b"".join(f"BDAT {len(piece)}\r\n".encode() + piece for piece in pieces)
+    start = SESSION[: SESSION.index(b"MAIL FROM")]
+    session = start + ENVELOPE + b"DATA\r\n" + stuffed + b".\r\n" + ENVELOPE + bdat + b"BDAT 0 LAST\r\nQUIT\r\n"
+    async with relay(files) as running:
+        _, contents = await play(running, [session[n : n + cut] for n in range(0, len(session), cut)])
+        assert contents == [wire, wire]

@@ -1,10 +1,16 @@
 """How sessions are limited, and how they end: idle, in error, with the relay."""
 
 import asyncio
+import resource
+import socket
+from pathlib import Path
 
 import pytest
+import structlog
 
-from tests.relay.house import Files, relay, until
+from mail.errors import Unavailable
+from relay.dialogue import Dialogue
+from tests.relay.house import Files, Running, relay, until
 
 pytestmark = pytest.mark.anyio
 
@@ -24,16 +30,12 @@ async def test_above_the_limit_a_session_is_greeted_and_sent_away(files: Files) 
 
 
 @pytest.mark.requirement("CORE-SMTP-007")
-@pytest.mark.parametrize("state", ["before EHLO", "at rest", "in a line", "in AUTH", "in DATA"])
+@pytest.mark.parametrize("state", ["before EHLO", "at rest", "in a line", "in AUTH"])
 async def test_silence_ends_a_session(files: Files, state: str) -> None:
     async with relay(files, relay_idle_timeout_seconds=0.2) as running:
         peer = await running.connect(implicit_tls=True)
         await peer.expect("220")
-        if state == "in DATA":
-            peer = await running.signed_in()
-            await peer.envelope()
-            peer.send(b"Subject: x\r\n")
-        elif state != "before EHLO":
+        if state != "before EHLO":
             await peer.ask("EHLO a.example", "250")
             peer.send({"at rest": b"", "in a line": b"NOO", "in AUTH": b"AUTH LOGIN\r\n"}[state])
         if state == "in AUTH":
@@ -129,3 +131,104 @@ async def test_a_drain_ends_hard_where_a_client_does_not(files: Files) -> None:
         running.server.stop()
     assert running.server.tally.cut == 1
     assert (await peer.rest()).startswith(b"421 4.3.2 ")
+
+
+@pytest.mark.requirement("SC-10.1")
+@pytest.mark.requirement("SCALE-002")
+async def test_a_draining_relay_sends_sessions_away_at_their_next_command(files: Files) -> None:
+    async with (
+        relay(files, relay_idle_drain_seconds=60, relay_drain_seconds=100) as running,
+        asyncio.TaskGroup() as tasks,
+    ):
+        asking, quitting, sending, silent = [await running.signed_in() for _ in range(4)]
+        await sending.envelope()
+        drain = tasks.create_task(running.server.drain())
+        await until(lambda: running.server.draining)
+        sending.send(b"x\r\n.\r\n")
+        await sending.expect("250 2.0.0 queued as")
+        await asking.ask("MAIL FROM:<me@example.com>", "421 4.3.2 Shutting down, try again ref=")
+        await quitting.ask("QUIT", "221 ")
+        await sending.ask("NOOP", "421 4.3.2 ")
+        for peer in (asking, quitting, sending):
+            assert await peer.rest() == b""
+        assert not drain.done()
+        await silent.ask("RSET", "421 4.3.2 ")
+        assert await silent.rest() == b""
+        await drain
+    assert (running.server.tally.sessions, running.server.tally.cut) == (4, 0)
+
+
+async def test_who_says_nothing_is_sent_away_unasked_in_the_end(files: Files) -> None:
+    async with relay(files, relay_idle_drain_seconds=0.2, relay_drain_seconds=100) as running:
+        silent, began = await running.signed_in(), asyncio.get_running_loop().time()
+        await running.server.drain()
+        assert (await silent.rest()).startswith(b"421 4.3.2 ")
+        assert 0.2 <= asyncio.get_running_loop().time() - began < 10
+    assert running.server.tally.cut == 0
+
+
+@pytest.mark.requirement("SC-10.1")
+async def test_a_commit_that_outlasts_the_drain_is_not_acknowledged(files: Files) -> None:
+    async with relay(files, relay_drain_seconds=0.1) as running:
+        peer = await running.signed_in()
+        running.queue.answers.clear()
+        await peer.envelope()
+        peer.send(b"x\r\n.\r\n")
+        await running.queue.asked.wait()
+        await running.server.drain()
+        running.queue.fault = Unavailable("SQS: cut off")
+        asyncio.get_running_loop().call_later(0.2, running.queue.answers.set)
+    assert (await peer.rest()).startswith(b"421 4.3.2 ")
+    assert (running.server.tally.accepted, running.server.tally.cut) == (0, 1)
+
+
+async def sessions(running: Running, number: int) -> list[Dialogue]:
+    """The sessions of a relay, once there are so many."""
+    await until(lambda: len(running.server.sessions) == number)
+    return running.server.sessions
+
+
+def resident() -> int:
+    """Octets of memory that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+@pytest.mark.parametrize("command", ["EHLO client.example", "HELP"])
+async def test_a_client_that_does_not_read_cannot_grow_memory_or_delay_others(files: Files, command: str) -> None:
+    async with relay(files) as running:
+        loop, flood = asyncio.get_running_loop(), command.encode() + b"\r\n"
+        other = await running.signed_in()
+        before = resident()
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.setblocking(False)
+            await loop.sock_connect(deaf, ("127.0.0.1", running.port()))
+            async with asyncio.TaskGroup() as tasks:
+                sending = tasks.create_task(loop.sock_sendall(deaf, flood * 100_000))
+                (talker,) = [one for one in await sessions(running, 2) if not one.session.authenticated]
+                slowest = 0.0
+                for _ in range(20):
+                    began = loop.time()
+                    await other.ask("NOOP", "250")
+                    slowest = max(slowest, loop.time() - began)
+                assert (await other.submit(b"x")).startswith("250")
+                await until(lambda: talker.octets_in > 100_000)
+                read = -1
+                while read != talker.octets_in:
+                    read = talker.octets_in
+                    await asyncio.sleep(0.1)
+                assert read < len(flood) * 90_000
+                assert resident() - before < 10_000_000
+                assert slowest < 0.3
+                sending.cancel()
+
+
+@pytest.mark.requirement("CORE-OPS-001")
+async def test_a_share_of_the_accepted_messages_is_logged_and_every_other_one(files: Files) -> None:
+    with structlog.testing.capture_logs() as said:
+        async with relay(files, relay_log_sample=0) as running:
+            peer = await running.signed_in()
+            assert (await peer.submit(b"x")).startswith("250 ")
+            running.queue.fault = Unavailable("SQS: away")
+            assert (await peer.submit(b"y")).startswith("451 ")
+    assert [line["result"] for line in said if line["event"] == "message"] == ["deferred"]

@@ -10,9 +10,8 @@ from contextlib import suppress
 import pytest
 from structlog.testing import capture_logs
 
-from mail.dedupe import dedupe_key
+from mail.dedupe import Marks, dedupe_key
 from mail.errors import Unavailable
-from mail.job import StoredBody
 from tests.relay.house import ACCOUNT, CREDENTIAL, SECRET, Files, content_of, relay, until
 
 pytestmark = pytest.mark.anyio
@@ -43,7 +42,8 @@ async def test_a_message_becomes_a_job_before_the_client_hears_of_it(files: File
         assert (job.mail_from, job.header_message_id) == ("me@example.com", "<1@example.com>")
         assert [recipient.address for recipient in job.recipients] == ["you@example.net", "she@example.net"]
         addresses = ["you@example.net", "she@example.net"]
-        assert job.dedupe == dedupe_key(CREDENTIAL.id, "me@example.com", addresses, CONTENT)
+        marks = Marks(None, "<1@example.com>", hashlib.sha256(CONTENT).digest())
+        assert job.dedupe == dedupe_key(CREDENTIAL.id, "me@example.com", addresses, marks)
         assert running.queue.sent[0].group == str(ACCOUNT.id)
         received = re.sub(rb"\s+", b" ", job.body.partition(b"Message-ID")[0]).decode()
         assert received.startswith("Received: from client.example ([127.0.0.1]) (TLSv1.3 TLS_AES_")
@@ -53,55 +53,19 @@ async def test_a_message_becomes_a_job_before_the_client_hears_of_it(files: File
 async def test_the_options_of_the_envelope_travel_with_the_job(files: Files) -> None:
     async with relay(files) as running:
         peer = await running.signed_in()
-        await peer.ask("MAIL FROM:<> SMTPUTF8 BODY=8BITMIME RET=hdrs ENVID=Q+2Bx SIZE=20", "250")
+        await peer.ask("MAIL FROM:<> SMTPUTF8 BODY=8BITMIME RET=hdrs ENVID=Q+2Bx SIZE=20 requiretls", "250")
         await peer.ask("RCPT TO:<ü@example.net> NOTIFY=success,Delay ORCPT=rfc822;A+40example.net", "250")
+        await peer.ask("RCPT TO:<ü@EXAMPLE.net> NOTIFY=NEVER", "250")
         await peer.ask("DATA", "354")
         await peer.ask(".", "250")
         (job,) = running.queue.jobs
-    assert (job.mail_from, job.smtputf8, job.eight_bit, job.ret, job.envid) == ("", True, True, "hdrs", "Q+2Bx")
+    assert (job.mail_from, job.smtputf8, job.eight_bit, job.ret, job.envid) == ("", True, True, "HDRS", "Q+2Bx")
+    assert job.require_tls
     (recipient,) = job.recipients
     assert recipient.address == "ü@example.net"
-    assert (recipient.notify, recipient.orcpt) == ("success,Delay", "rfc822;A+40example.net")
+    assert (recipient.notify, recipient.orcpt) == ("SUCCESS,DELAY", "rfc822;A+40example.net")
     assert job.dedupe is None
     assert b"with UTF8SMTPSA id" in (job.body if isinstance(job.body, bytes) else b"")
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"\r\n",
-        b".\r\n",
-        b"..\r\n.\r\n...\r\n",
-        b"Subject: x\r\n\r\n.a\r\n..b\r\nc.\r\n",
-        b"x" * 200_000 + b"\r\n",
-        bytes(octet for octet in range(1, 256) if octet not in b"\r\n") + b"\r\n",
-    ],
-)
-async def test_octets_arrive_as_they_were_meant(files: Files, content: bytes) -> None:
-    async with relay(files) as running:
-        peer = await running.signed_in()
-        await peer.envelope()
-        stuffed = re.sub(rb"(?m)^\.", b"..", content)
-        peer.send(stuffed + b".\r\n")
-        await peer.expect("250 2.0.0 queued as")
-        (job,) = running.queue.jobs
-        assert content_of(job) == content
-        assert job.eight_bit is (not content.isascii())
-
-
-async def test_a_large_body_is_stored_first(files: Files) -> None:
-    content = (b"x" * 998 + b"\r\n") * 900
-    async with relay(files) as running:
-        peer = await running.signed_in()
-        assert (await peer.submit(content)).startswith("250 2.0.0 queued as")
-        (job,) = running.queue.jobs
-        assert job.body == StoredBody("bodies", str(job.id))
-        assert hashlib.sha256(running.bodies.stored[str(job.id)]).digest() == job.sha256
-
-        running.bodies.fault = Unavailable("S3 PutObject: SlowDown")
-        assert (await peer.submit(content)).startswith("451 4.3.0 ")
-        assert (await peer.submit(b"small")).startswith("250 ")
 
 
 async def test_a_wide_envelope_travels_with_the_body_stored(files: Files) -> None:
@@ -155,8 +119,8 @@ async def test_a_queue_that_does_not_answer_is_waited_for_only_so_long(files: Fi
         assert {(await peer.reply())[:9] for peer in peers} == {"451 4.3.0"}
         running.queue.answers.set()
         assert (await peers[0].submit(b"later")).startswith("250 ")
-        # Four calls were under way; the two messages that waited behind them were taken back.
-        assert len(running.queue.sent) == 5
+        # Two calls were under way; the four messages that waited behind them were taken back.
+        assert len(running.queue.sent) == 3
 
 
 async def test_concurrent_sessions_share_calls(files: Files) -> None:
@@ -201,66 +165,6 @@ async def test_a_client_that_closes_only_its_side_still_hears_the_reply(files: F
         await peer.expect("250-relay.test")
         await peer.expect("250 2.0.0 OK")
         assert await peer.rest() == b""
-
-
-SMUGGLERS = [
-    b"\n.\n",
-    b"\n.\r\n",
-    b"\r\n.\n",
-    b"\r.\r",
-    b"\r.\r\n",
-    b"\r\n.\r",
-    b"\n.\r",
-    b"\r.\n",
-    b"\r\n.\r\r\n",
-    b"\r\r\n.\r\r\n",
-    b"\r\n\n.\r\n",
-    b"\0\r\n.\0\r\n",
-    b"\r\n.\0\r\n",
-    b"\n\n.\n\n",
-]
-
-
-@pytest.mark.parametrize("trick", SMUGGLERS)
-async def test_a_second_message_cannot_be_smuggled_in(files: Files, trick: bytes) -> None:
-    hidden = b"MAIL FROM:<me@example.com>\r\nRCPT TO:<victim@example.net>\r\nDATA\r\nevil\r\n.\r\nNOOP\r\n"
-    async with relay(files) as running:
-        peer = await running.signed_in()
-        await peer.envelope()
-        peer.send(b"Subject: x\r\n\r\nhello" + trick + hidden)
-        await peer.expect("550 5.6.0 Message has a ")
-        await peer.expect("250 2.0.0 OK")
-        peer.send(b"QUIT\r\n")
-        assert await peer.rest() == b"221 2.0.0 Goodbye\r\n"
-        assert running.queue.sent == []
-
-
-async def test_too_large_a_message_is_refused_in_step(files: Files) -> None:
-    async with relay(files, relay_max_message_bytes=65_536) as running:
-        peer = await running.signed_in()
-        line = b".." + b"x" * 60 + b"\r\n"
-        exact = line * 1023 + b"x" * (65_536 - 1023 * 63 - 2)
-        assert (await peer.submit(exact)).startswith("250 ")
-        assert (await peer.submit(exact + b"x")) == "552 5.3.4 Message too large; the limit is 65536 octets"
-        assert (await peer.submit(b"x\r\n" * 200_000)).startswith("552 5.3.4")
-        assert (await peer.submit(exact)).startswith("250 ")
-        assert [len(content_of(job)) for job in running.queue.jobs] == [65_536, 65_536]
-
-
-async def test_a_message_without_line_ends_does_not_grow_memory(files: Files) -> None:
-    piece = b"x" * 65_536
-    async with relay(files, relay_max_message_bytes=1_048_576) as running:
-        peer = await running.signed_in()
-        await peer.envelope()
-        tracemalloc.start()
-        for _ in range(640):
-            peer.send(piece)
-            await peer.writer.drain()
-        peer.send(b"\r\n.\r\n")
-        await peer.expect("552 5.3.4")
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-    assert peak < 8 * 1024 * 1024
 
 
 async def test_one_line_of_log_for_a_message_and_one_for_a_session(files: Files) -> None:

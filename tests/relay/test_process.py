@@ -62,7 +62,7 @@ def test_it_serves_without_postgresql_and_blames_no_password(environment: dict[s
 
 
 def test_a_second_signal_ends_it_at_once(environment: dict[str, str], files: Files) -> None:
-    slow = environment | {"RELAY_GRACE_SECONDS": "60", "RELAY_DRAIN_SECONDS": "60"}
+    slow = environment | {"RELAY_GRACE_SECONDS": "60", "RELAY_DRAIN_SECONDS": "55"}
     with running(slow) as process, smtplib.SMTP_SSL("localhost", process.tls, context=files.trust()) as client:
         process.child.send_signal(signal.SIGTERM)
         wait_until(lambda: process.ready() == 503, 5, "still ready after SIGTERM")

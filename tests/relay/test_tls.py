@@ -2,15 +2,18 @@
 
 import asyncio
 import datetime as dt
+import re
+import shutil
 import ssl
 from pathlib import Path
 
 import pytest
 import trustme
+from pydantic import ValidationError
 
 from backing.settings import ConfigurationError
-from relay.tls import Certificates
-from tests.relay.house import PLAIN, Files, relay, until
+from relay.files import read_certificates
+from tests.relay.house import PLAIN, Files, Running, relay, settings, until
 
 pytestmark = pytest.mark.anyio
 
@@ -56,6 +59,7 @@ async def test_plain_text_after_starttls_ends_the_session(files: Files) -> None:
         await peer.expect("250")
         await peer.expect("501 5.5.1 Octets after STARTTLS, closing")
         assert await peer.rest() == b""
+        await peer.close()
 
 
 async def test_what_is_not_tls_ends_the_session(files: Files) -> None:
@@ -90,9 +94,10 @@ def issue(folder: Path, files: Files, *, expires: dt.datetime | None = None) -> 
     return certificate, key
 
 
-def complaint(certificate: Path, key: Path) -> str:
+def complaint(certificate: Path, key: Path, **changes: object) -> str:
+    files = Files(trustme.CA(), certificate, key)
     with pytest.raises(ConfigurationError) as refusal:
-        Certificates.from_files(certificate, key)
+        read_certificates(settings(files, **changes))
     return str(refusal.value)
 
 
@@ -111,6 +116,19 @@ def test_a_certificate_out_of_date_is_not_served(files: Files, tmp_path: Path) -
     yesterday = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
     certificate, key = issue(tmp_path, files, expires=yesterday)
     assert complaint(certificate, key).startswith(f"RELAY_CERTIFICATE_FILE: {certificate} expired on ")
+
+
+def test_client_certificates_need_an_authority(files: Files, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("not PEM")
+    asked = {"relay_tls_client_certificates": "optional", "relay_client_ca_file": str(tmp_path / "ca.pem")}
+    said = complaint(files.certificate, files.key, **asked)
+    assert said == f"RELAY_CLIENT_CA_FILE: {tmp_path / 'ca.pem'} holds no PEM certificates"
+    said = complaint(files.certificate, files.key, **asked | {"relay_client_ca_file": str(tmp_path / "none")})
+    assert said == f"RELAY_CLIENT_CA_FILE: {tmp_path / 'none'} cannot be read: No such file or directory"
+    with pytest.raises(ValidationError, match="RELAY_TLS_CLIENT_CERTIFICATES: required needs RELAY_CLIENT_CA_FILE"):
+        settings(files, relay_tls_client_certificates="required")
+    said = complaint(files.certificate, files.key, relay_certificate_folder=str(tmp_path / "none"))
+    assert said == f"RELAY_CERTIFICATE_FOLDER: {tmp_path / 'none'} cannot be read: No such file or directory"
 
 
 def test_an_encrypted_key_does_not_ask_for_its_password(files: Files, tmp_path: Path) -> None:
@@ -137,3 +155,38 @@ async def test_a_certificate_of_a_private_authority_serves_who_trusts_it(files: 
         trustme.CA().configure_trust(running.trust)
         with pytest.raises(ssl.SSLCertVerificationError):
             await running.connect(implicit_tls=True)
+
+
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+async def test_no_compression_and_a_good_cipher(files: Files, version: str) -> None:
+    async with relay(files) as running:
+        said = await s_client(running, b"", version)
+        assert b"Compression: NONE" in said
+        assert re.search(rb"Cipher is (ECDHE-ECDSA|ECDHE-RSA|TLS)[-_](AES|CHACHA20)", said)
+
+
+async def test_renegotiation_is_refused(files: Files) -> None:
+    async with relay(files) as running:
+        # An "R" on a line of its own makes this client ask for another handshake.
+        said = await s_client(running, b"R\n", "-tls1_2")
+        assert b"RENEGOTIATING" in said
+        assert b"no renegotiation" in said
+        assert await (await running.signed_in()).ask("NOOP", "250")
+
+
+async def s_client(running: Running, said: bytes, *options: str) -> bytes:
+    """What OpenSSL's own client prints of a session in which it says something."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no openssl")
+    client = await asyncio.create_subprocess_exec(
+        openssl,
+        *("s_client", "-connect", f"127.0.0.1:{running.port(implicit_tls=True)}", *options),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    assert client.stdout
+    greeting = await asyncio.wait_for(client.stdout.readuntil(b"220 relay.test ESMTP\r\n"), 10)
+    rest, _ = await asyncio.wait_for(client.communicate(said), 10)
+    return greeting + rest

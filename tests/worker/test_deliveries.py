@@ -221,7 +221,7 @@ async def test_an_unclaimed_delivery_is_as_before(books: Books) -> None:
 
 async def test_due_mail_is_sent_then_marked_and_comes_again_if_the_queue_loses_it(books: Books) -> None:
     books.account({"host": "peer.example"})
-    job = make_job("b@far.example", "c@far.example", dedupe=KEY, envid="e1", smtputf8=True)
+    job = make_job("b@far.example", "c@far.example", dedupe=KEY, envid="e1", smtputf8=True, require_tls=True)
     sent: list[Job] = []
 
     async def take(jobs: Sequence[Job]) -> list[bool]:

@@ -20,6 +20,7 @@ class Envelope:
         smtputf8: whether only an SMTPUTF8 peer can take it.
         eight_bit: whether the body has octets above 127.
         ret: RET, envid: ENVID of the client (RFC 3461).
+        require_tls: whether only verified TLS will do, all the way (RFC 8689).
     """
 
     message_id: UUID
@@ -29,6 +30,7 @@ class Envelope:
     eight_bit: bool = False
     ret: str | None = None
     envid: str | None = None
+    require_tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,11 @@ class BadConfig(Exception):  # noqa: N818 - a fact about a configuration
 
 class Provider(Protocol):
     """Somewhere to send mail to."""
+
+    @property
+    def verified_tls(self) -> bool:
+        """Whether every connection to it is TLS with a checked certificate."""
+        ...
 
     async def send(self, envelope: Envelope, body: bytes, deadline: float) -> list[RecipientResult]:
         """Send to every recipient and answer for each; remote faults are answers, never exceptions.
@@ -76,6 +83,10 @@ class Answer:
         """The same answer for several recipients."""
         text = clean(self.text)
         return [RecipientResult(n, self.outcome, self.code, self.enhanced, text) for n in numbers]
+
+
+# RFC 8689, 4.2.1: what is said of mail with REQUIRETLS where the next hop has not what it takes.
+NO_REQUIRETLS = Answer(Outcome.PERMANENT, 550, "5.7.30", "REQUIRETLS support required")
 
 
 def clean(text: str) -> str:

@@ -40,8 +40,9 @@ class SmtpConfig(BaseModel):
 class SmtpProvider:
     """Sends over kept connections."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, *, verified_tls: bool) -> None:
         self._connections = connections
+        self._verified_tls = verified_tls
 
     @classmethod
     async def create(cls, setup: Setup) -> "SmtpProvider":
@@ -63,8 +64,14 @@ class SmtpProvider:
             timeout=config.timeout,
         )
         return cls(
-            Connections(lambda: connect(target), config.max_connections, config.max_idle_seconds, config.max_messages)
+            Connections(lambda: connect(target), config.max_connections, config.max_idle_seconds, config.max_messages),
+            verified_tls=config.tls in {"starttls", "implicit"},
         )
+
+    @property
+    def verified_tls(self) -> bool:
+        """Whether a connection without TLS, or to somebody else, is impossible."""
+        return self._verified_tls
 
     async def send(self, envelope: Envelope, body: bytes, deadline: float) -> list[RecipientResult]:
         """Send to every recipient and answer for each; remote faults are answers, never exceptions."""

@@ -8,7 +8,7 @@ from mail.delivery import Outcome, RecipientResult
 from mail.errors import Refused
 from mail.job import Recipient
 from worker.providers import outcomes
-from worker.providers.base import Answer, Envelope
+from worker.providers.base import NO_REQUIRETLS, Answer, Envelope
 from worker.providers.connection import Connection
 from worker.providers.outcomes import CLOSING, Failed, Step
 
@@ -73,6 +73,8 @@ class Attempt:
             self.answer_rest(_refusal("5.3.4", text))
         if self._utf8 and not connection.offers("smtputf8"):
             self.answer_rest(_refusal("5.6.7", "the peer does not offer SMTPUTF8, which the message needs"))
+        if self._envelope.require_tls and not connection.offers("requiretls"):
+            self.answer_rest(NO_REQUIRETLS)
 
     @property
     def _utf8(self) -> bool:
@@ -139,6 +141,8 @@ class Attempt:
             words.append(b"BODY=8BITMIME")
         if self._utf8:
             words.append(b"SMTPUTF8")
+        if envelope.require_tls:
+            words.append(b"REQUIRETLS")
         return words + (_parameters(RET=envelope.ret, ENVID=envelope.envid) if connection.offers("dsn") else [])
 
 

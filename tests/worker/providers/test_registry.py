@@ -23,6 +23,7 @@ class Noted:
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self.closed = False
+        self.verified_tls = False
 
     async def send(self, envelope: Envelope, body: bytes, deadline: float) -> list[RecipientResult]:
         raise NotImplementedError

@@ -279,6 +279,20 @@ async def test_opportunistic_tls_takes_what_it_gets(server_context: ssl.SSLConte
         assert await attempt(peer, envelope(), tls="starttls") == all_of(Outcome.MISCONFIGURED, None, None, text)
 
 
+async def test_requiretls_goes_on_with_the_message_or_not_at_all(
+    authority: trustme.CA, server_context: ssl.SSLContext
+) -> None:
+    trusted, demanding = authority.cert_pem.bytes().decode(), envelope(B, C, require_tls=True)
+    extensions = ("STARTTLS", "REQUIRETLS")
+    async with Peer(extensions=extensions, context=server_context).serving() as peer:
+        assert (await attempt(peer, demanding, tls="starttls", ca=trusted))[0].outcome is Outcome.ACCEPTED
+        assert "MAIL FROM:<a@shop.example> REQUIRETLS" in peer.commands
+    async with Peer(extensions=("STARTTLS",), context=server_context).serving() as peer:
+        answers = await attempt(peer, demanding, tls="starttls", ca=trusted)
+        assert answers == all_of(Outcome.PERMANENT, 550, "5.7.30", "REQUIRETLS support required", 2)
+        assert not any(command.startswith("MAIL") for command in peer.commands)
+
+
 async def test_connections_are_kept_and_only_while_they_live() -> None:
     listening = Peer()
     async with listening.serving() as peer:

@@ -38,7 +38,8 @@ async def serving(
 
     application = web.Application()
     application.add_routes([web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)])
-    runner = web.AppRunner(application, access_log=_ACCESS_LOG_OFF, handle_signals=False)
+    # Who still reads metrics at the end may not hold up a process that has its time to leave.
+    runner = web.AppRunner(application, access_log=_ACCESS_LOG_OFF, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()

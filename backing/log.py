@@ -120,6 +120,14 @@ def configure(service: str, level: str) -> None:
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
 
 
+def unraisable(fault: "sys.UnraisableHookArgs") -> None:
+    """Write that an exception came up where nobody could catch it: a hook for `sys`, which would print all of it.
+
+    A client can cause one, such as by a server name that is not ASCII; what it sent does not belong in the log.
+    """
+    structlog.get_logger().warning("exception that nobody could catch", kind=fault.exc_type.__name__)
+
+
 def set_level(level: str) -> None:
     """Change the least severe level written of this process's own lines, at once and for sessions that go on, too."""
     Logger.threshold = logging.getLevelNamesMapping()[level]

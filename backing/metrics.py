@@ -84,6 +84,12 @@ class PoolMetrics(Collector):
     def __init__(self, registry: CollectorRegistry, stats: Callable[[], Mapping[str, int]]) -> None:
         self._stats = stats
         registry.register(self)
+        self.transaction_seconds = Histogram(
+            "database_transaction_seconds",
+            "Duration of a transaction in PostgreSQL, the wait for its connection not counted.",
+            buckets=_LATENCY,
+            registry=registry,
+        )
 
     @override
     def collect(self) -> Iterator[Metric]:

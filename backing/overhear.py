@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from backing import ids
 from backing.cache import Cache
@@ -36,7 +35,7 @@ async def overhear(cache: Cache, demand: Demand, write: Callable[[str], None]) -
         async with cache.subscription(CHANNEL + name) as subscription, asyncio.TaskGroup() as tasks:
             tasks.create_task(_ask_again(cache, Notice("transcript", subject)))
             while True:
-                write(shown(await subscription.next(), ids.now()))
+                write(shown(await subscription.next()))
     except* Unavailable as faults:
         raise _first(faults) from None
 
@@ -54,8 +53,7 @@ def _first(faults: BaseExceptionGroup[Unavailable]) -> BaseException:
     return fault
 
 
-def shown(line: bytes, now: datetime) -> str:
-    """Write what a relay handed on for people: time, session, peer, who, words."""
+def shown(line: bytes) -> str:
+    """Write what a relay handed on for people: time (UTC), session, peer, who, words."""
     said = json.loads(line)
-    time = now.astimezone(UTC).isoformat(timespec="milliseconds")[11:23]
-    return f"{time} {said['session']} {said['peer']} {said['who']}: {said['line']}"
+    return f"{said['at'][11:23]} {said['session']} {said['peer']} {said['who']}: {said['line']}"

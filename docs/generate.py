@@ -122,7 +122,7 @@ def metrics() -> str:
     pool = CollectorRegistry()
     PoolMetrics(pool, dict)
     lines += ["", "## Pool of PostgreSQL connections", "", "| metric | type | labels | meaning |", "|---|---|---|---|"]
-    lines += [_metric(family, tuple(family.samples[0].labels)) for family in pool.collect()]
+    lines += [_metric(family, tuple(sorted(family.samples[0].labels.keys() - {"le"}))) for family in pool.collect()]
     return "\n".join(lines) + "\n"
 
 

@@ -3,10 +3,11 @@
 import argparse
 import asyncio
 import json
-import subprocess
+import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from typing import NoReturn
 
 from local import logs, settings, stack, state, table
 from local.arguments import options, parse
@@ -89,11 +90,12 @@ def _down(asked: argparse.Namespace) -> int:
     return 0
 
 
-def _admin(asked: argparse.Namespace) -> int:
-    """Run the operator's command in the environment of a stack."""
+def _admin(asked: argparse.Namespace) -> NoReturn:
+    """Become the operator's command, in the environment of a stack; Ctrl-C is then for the command alone."""
     environment = settings.inherited() | stack.describe(asked.state).environment
+    os.chdir(settings.ROOT)
     command = [settings.python(), "-m", "backing", *asked.words]
-    return subprocess.run(command, check=False, env=environment, cwd=settings.ROOT).returncode
+    os.execve(command[0], command, environment)  # noqa: S606 - the command is our own
 
 
 def _changed(name: str, status: PartStatus) -> None:

@@ -66,6 +66,7 @@ def main() -> int:
         settings = read(RelaySettings)
         certificates = read_certificates(settings)
         log.configure(_SERVICE, settings.log_level)
+        sys.unraisablehook = log.unraisable
         # A reload asked for before there is anything to reload must not end the process.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -126,7 +127,7 @@ async def start(
     enter, aws, metrics = stack.enter_async_context, Aws(settings.aws_region), RelayMetrics(registry)
     key = await fetch_key(aws, settings.credential_key_secret)
     database = await enter(Database(settings, aws).opened())
-    PoolMetrics(registry, database.pool.get_stats)
+    database.timed = PoolMetrics(registry, database.pool.get_stats).transaction_seconds.observe
     sqs = await enter(aws.sqs())
     queue = Queue(sqs, settings.queue_url, await enter(aws.direct_sqs(sqs)))
     bodies = Bodies(await enter(aws.s3()), settings.body_bucket)

@@ -5,7 +5,7 @@ import time
 from array import array
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Final, Protocol
@@ -31,11 +31,13 @@ class Bounds:
         hashes: most of all accounts together, 8 octets each. What finds no room passes here; the worker looks again.
         later: new ones beside a sorted list, until it is read as a whole again.
         confirm_seconds: longest wait for the answer about one address.
+        first_seconds: longest wait of a recipient for a list that was never read, since its account has just come.
     """
 
     hashes: int = 2_000_000
     later: int = 10_000
     confirm_seconds: float = 1.0
+    first_seconds: float = 0.5
 
 
 class Lists(Protocol):
@@ -58,6 +60,8 @@ class _List:
     values: "array[int]" = field(default_factory=lambda: array("q"))
     later: set[int] = field(default_factory=set)
     since: str = ""
+    # Set once there was an attempt to read it.
+    tried: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __len__(self) -> int:
         return len(self.values) + len(self.later)
@@ -70,7 +74,7 @@ class _List:
 class SuppressionLists:
     """Knows the lists of the accounts that send.
 
-    A list that is not here, or not yet, refuses nobody: the worker looks again before it sends.
+    A list that is not here refuses nobody: the worker looks again before it sends.
 
     Args:
         lists: where they are kept.
@@ -124,6 +128,12 @@ class SuppressionLists:
 
     async def objection(self, account_id: UUID, address: str) -> Reply | None:
         """Say why a recipient is refused: 550 5.1.1, with the date and the reason."""
+        self.watch(account_id)
+        tried = self._known[account_id].tried
+        if not tried.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._bounds.first_seconds):
+                    await tried.wait()
         if not self.suspects(account_id, address) or self._clock() < self._ask_at:
             return None
         try:
@@ -152,7 +162,8 @@ class SuppressionLists:
                 account_id = next(iter(self._wanted))
                 del self._wanted[account_id]
                 # Whatever comes of it: not again at once, unless a notice says so.
-                self._known[account_id].checked = self._clock()
+                known = self._known[account_id]
+                known.checked = self._clock()
                 try:
                     async with asyncio.timeout(READ_SECONDS):
                         await self._read(account_id)
@@ -161,6 +172,8 @@ class SuppressionLists:
                 except Exception:  # noqa: BLE001 - logged with its traceback
                     # The edge of the reader: one list that breaks it may not keep the others from being read.
                     structlog.get_logger().exception("suppression list not read")
+                finally:
+                    known.tried.set()
 
     async def _read(self, account_id: UUID) -> None:
         known = self._known[account_id]

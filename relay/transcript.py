@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final, Protocol
 
+from backing import ids
 from backing.cache import Cache, publish
 from mail.errors import Unavailable
 
@@ -126,7 +127,8 @@ class Transcripts:
         wanted = [watch.id for watch in self._watches if watch.wants(speaker.peer, speaker.account_name)]
         if wanted:
             safe = "".join(c if c.isprintable() else "?" for c in words[:MAX_LINE])
-            text = json.dumps({"session": speaker.id, "peer": speaker.peer, "who": who, "line": safe})
+            at = ids.now().isoformat(timespec="milliseconds")
+            text = json.dumps({"at": at, "session": speaker.id, "peer": speaker.peer, "who": who, "line": safe})
             for watch in wanted:
                 self._hand_on(watch, text)
 

@@ -53,7 +53,7 @@ async def serve(settings: WorkerSettings, stop: Stop) -> None:
         bodies = Bodies(await stack.enter_async_context(aws.s3()), settings.body_bucket)
         vault = Vault(await stack.enter_async_context(aws.kms()), settings.provider_key)
         database = await stack.enter_async_context(Database(settings, aws).opened())
-        PoolMetrics(registry, database.pool.get_stats)
+        database.timed = PoolMetrics(registry, database.pool.get_stats).transaction_seconds.observe
         deliveries = Deliveries(
             database,
             f"{socket.gethostname()}:{os.getpid()}",

@@ -1,6 +1,7 @@
 """The pool of PostgreSQL connections (CORE-DB-002), and the one place that says how to sign in."""
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -37,9 +38,14 @@ async def sign_in(settings: Settings, aws: Aws) -> dict[str, Any]:
 
 
 class Database:
-    """Hands out connections; one that cannot be had in time is `Unavailable`, and so is a database that went away."""
+    """Hands out connections; one that cannot be had in time is `Unavailable`, and so is a database that went away.
+
+    Attributes:
+        timed: called with the seconds that a transaction took.
+    """
 
     def __init__(self, settings: Settings, aws: Aws) -> None:
+        self.timed: Callable[[float], object] = float
         self.pool = AsyncConnectionPool[Connection](
             settings.database_url,
             kwargs=lambda: sign_in(settings, aws),
@@ -74,6 +80,8 @@ class Database:
         """
         try:
             async with self.pool.connection() as connection:
+                began = time.monotonic()
                 yield connection
+            self.timed(time.monotonic() - began)
         except (PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError) as fault:
             raise Unavailable(f"PostgreSQL: {type(fault).__name__}: {fault}") from fault

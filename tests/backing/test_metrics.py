@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 async def test_the_use_of_the_pool_is_seen(database_url: str) -> None:
     registry = CollectorRegistry()
     database = Database(Settings(database_url=database_url, database_pool_max=3), Aws(REGION))
-    PoolMetrics(registry, database.pool.get_stats)
+    database.timed = PoolMetrics(registry, database.pool.get_stats).transaction_seconds.observe
 
     def seen(name: str, **labels: str) -> float | None:
         return registry.get_sample_value(name, labels)
@@ -36,3 +36,4 @@ async def test_the_use_of_the_pool_is_seen(database_url: str) -> None:
         assert seen("database_pool_requests_total", result="failed") == 0
         assert seen("database_pool_waiting") == 0
         assert (seen("database_pool_use_seconds_total") or 0) >= 0
+        assert seen("database_transaction_seconds_count") == 1

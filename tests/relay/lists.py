@@ -38,6 +38,8 @@ class Lists:
 
     async def _after(self, what: str, account_id: UUID, since: int, most: int) -> Hashes:
         self._ask(what)
+        if self.silent:
+            await asyncio.Event().wait()
         listed = self.addresses.get(account_id, [])
         values = sorted(address_hash(address_key(address)) for address in listed[since:])[:most]
         return Hashes(array("q", values), str(len(listed)))

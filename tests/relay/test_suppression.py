@@ -20,15 +20,16 @@ LATER = 10
 async def test_a_suppressed_recipient_is_refused_with_the_date_and_the_others_cost_no_question() -> None:
     lists = Lists({SHOP: ["bob@b.example", "carol@c.example"]})
     async with SuppressionLists(lists, Clock()).running() as suppressed:
-        # Not here yet: nobody is refused.
-        assert await suppressed.objection(SHOP, "bob@b.example") is None
-        await until(lambda: suppressed.suspects(SHOP, "bob@b.example"))
-        assert lists.asked == ["hashes"]
+        # The first one waits for the list.
+        refusal = Reply(550, "5.1.1", "bob@b.example suppressed since 2026-11-01 (bounce)")
+        assert await suppressed.objection(SHOP, "bob@b.example") == refusal
+        assert lists.asked == ["hashes", "find"]
+        lists.asked.clear()
         for n in range(100):
             assert await suppressed.objection(SHOP, f"{n}@b.example") is None
         assert await suppressed.objection(BAKERY, "bob@b.example") is None
-        refusal = await suppressed.objection(SHOP, "BOB@b.example")
-        assert refusal == Reply(550, "5.1.1", "BOB@b.example suppressed since 2026-11-01 (bounce)")
+        again = await suppressed.objection(SHOP, "BOB@b.example")
+        assert again == Reply(550, "5.1.1", "BOB@b.example suppressed since 2026-11-01 (bounce)")
         assert [asked for asked in lists.asked if asked != "hashes"] == ["find"]
 
 
@@ -114,3 +115,10 @@ async def test_lists_that_were_not_used_for_longest_make_room() -> None:
         assert suppressed.suspects(UUID(int=1), "0@1.example")
         assert suppressed.suspects(UUID(int=2), "0@2.example")
         assert not suppressed.suspects(UUID(int=0), "0@0.example")
+
+
+async def test_the_first_recipient_of_an_account_waits_for_its_list_but_not_for_long() -> None:
+    lists = Lists({SHOP: ["a@b.example"]}, silent=True)
+    async with SuppressionLists(lists, Clock(), Bounds(first_seconds=0.05)).running() as suppressed:
+        assert await suppressed.objection(BAKERY, "a@b.example") is None
+    assert lists.asked == ["hashes"]

@@ -62,6 +62,10 @@ class Batcher(Generic[T, R]):
 
     async def submit(self, item: T) -> R:
         """Put an item into the next batch and wait for its answer; a caller that goes away does not take it back."""
+        return await self.put(item)
+
+    def put(self, item: T) -> asyncio.Future[R]:
+        """Put an item into the next batch; give what its answer comes in, which the caller may end before."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[R] = loop.create_future()
         size = self._size(item)
@@ -71,7 +75,7 @@ class Batcher(Generic[T, R]):
             # Not at once: whoever else has come in this turn of the loop goes along.
             self._due = True
             loop.call_soon(self._start)
-        return await answer
+        return answer
 
     def _may_start(self) -> bool:
         limits = self._limits

@@ -6,15 +6,14 @@ with neither an idempotency key nor a Message-ID is always new: two equal cron m
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 IDEMPOTENCY_HEADER = "X-Idempotency-Key"
 WINDOW_SECONDS = 86_400
 
 
-@dataclass(frozen=True, slots=True)
-class Marks:
+class Marks(NamedTuple):
     """What tells a message from others.
 
     Attributes:
@@ -46,7 +45,4 @@ def dedupe_key(credential: UUID, mail_from: str, recipients: Iterable[str], mark
 
 
 def _digest(*parts: bytes) -> bytes:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(len(part).to_bytes(4, "big") + part)
-    return digest.digest()
+    return hashlib.sha256(b"".join([len(part).to_bytes(4, "big") + part for part in parts])).digest()

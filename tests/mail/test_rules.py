@@ -1,5 +1,6 @@
 import hashlib
 import random
+import re
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from mail.accounts import GeneratedSecret, secret_digest
 from mail.dedupe import Marks, dedupe_key
 from mail.delivery import AFTER, TERMINAL, TRANSITIONS, Outcome, RetryPolicy, State, next_attempt, settle
-from mail.headers import Hop, find_header, header_block, received
+from mail.headers import MAX_HEADER_BLOCK, Hop, find_headers, header_block, received
 from mail.ids import uuid7
 
 KEY = bytes(range(32))
@@ -41,12 +42,24 @@ def test_a_uuid7_carries_its_time_and_sorts_by_it(milliseconds: int, entropy: by
 
 def test_headers_are_found_unfolded_and_only_in_the_header_block() -> None:
     raw = b"Subject: one\r\n two\r\nmessage-id:<a@b>\r\nX-Bytes: \xff\r\n\r\nMessage-ID: <body>\r\n"
-    assert find_header(raw, "Subject") == "one two"
-    assert find_header(raw, "Message-ID") == "<a@b>"
-    assert find_header(raw, "X-Bytes") == "\ufffd"
-    assert find_header(raw, "X-None") is None
-    assert header_block(raw) == raw.partition(b"\r\n\r\n")[0]
+    block = header_block(raw)
+    assert block == raw.partition(b"\r\n\r\n")[0]
+    assert find_headers(block, "Subject", "Message-ID", "X-None", "X-Bytes") == ["one two", "<a@b>", None, "\ufffd"]
     assert header_block(b"\r\nSubject: no") == b""
+    assert header_block(bytearray(b"Before: it\r\n" + raw), 12) == block
+    assert len(header_block(b"x" * 300_000)) == MAX_HEADER_BLOCK
+
+
+LINES = st.sampled_from(
+    [b"A", b"a", b"Ab", b"B-a", b"\xc3\x84", b":", b"\x0b", b"\x1c", b" ", b"\t", b"\r\n", b"\r\n ", b"\n", b"\r", b"v"]
+)
+
+
+@given(st.lists(LINES, max_size=20).map(b"".join))
+def test_a_header_is_the_first_line_with_its_name(block: bytes) -> None:
+    field = re.search(rb"(?im)^a[ \t]*:((?:[^\r\n]|\r\n[ \t])*)", block)
+    value = re.sub(rb"\r\n(?=[ \t])", b"", field[1]).decode("utf-8", "replace").strip() if field else None
+    assert find_headers(block, "A") == find_headers(block, "a") == [value]
 
 
 def test_the_received_header_names_who_how_what_and_when() -> None:

@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -42,7 +42,7 @@ def make_job(*recipients: str, body: bytes = BODY, **changes: Any) -> Job:
         size=len(body),
         body=body,
     )
-    return replace(job, **changes)
+    return job._replace(**changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class Post:
 
     def stored_job(self, job: Job) -> Job:
         """The same job with its body in the bucket."""
-        return replace(job, body=StoredBody(self.bucket, f"bodies/{job.id}"))
+        return job._replace(body=StoredBody(self.bucket, f"bodies/{job.id}"))
 
     async def store(self, key: str, body: bytes) -> None:
         async with get_session().create_client("s3", region_name="eu-central-1", endpoint_url=self.endpoint) as s3:

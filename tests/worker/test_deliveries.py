@@ -240,7 +240,7 @@ async def test_due_mail_is_sent_then_marked_and_comes_again_if_the_queue_loses_i
         assert await deliveries.dispatch(refuse, 10, 60) == 0
         assert await deliveries.dispatch(take, 10, 60) == 1
         assert await deliveries.dispatch(take, 10, 60) == 0
-        assert sent == [replace(job, dedupe=None, body=PLACE)]
+        assert sent == [job._replace(dedupe=None, body=PLACE)]
         books.hurry()
         assert await deliveries.dispatch(take, 10, 60) == 1, "the queue lost it"
         again = await claim_one(deliveries, sent[1])

@@ -253,7 +253,9 @@ class Cache:
     def _options(self) -> dict[str, Any]:
         # The time is up once, not once for each retry of each layer: a caller of ours has better things to do.
         return {
-            "socket_timeout": SOCKET_SECONDS,
+            # Every call of ours has a bound. The library's own is made with `asyncio.wait_for`, which on Python 3.11
+            # loses a cancellation that comes with its result, and whoever was cancelled would go on for ever.
+            "socket_timeout": None,
             # The handshake of TLS and signing in take several round trips, and happen out of the way of callers.
             "socket_connect_timeout": CONNECT_SECONDS,
             "retry": Retry(NoBackoff(), 0),

@@ -5,7 +5,7 @@ import socket
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -255,3 +255,21 @@ def test_settings_that_could_not_work_are_named(
         read(CacheSettings)
     assert str(caught.value).startswith(complaint)
     assert "secret" not in str(caught.value)
+
+
+async def test_whoever_is_cancelled_while_he_asks_does_end(valkey_url: str) -> None:
+    async with cache(valkey_url) as here:
+
+        async def ask_on() -> None:
+            while True:
+                with suppress(Unavailable):
+                    await here.ask([get("a")])
+
+        async with asyncio.TaskGroup() as tasks:
+            for turns in range(40):
+                asking = tasks.create_task(ask_on())
+                for _ in range(turns % 20):
+                    await asyncio.sleep(0)
+                asking.cancel()
+                await until(asking.done, 1)
+                await until(lambda: here.up)

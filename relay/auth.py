@@ -87,6 +87,7 @@ class Doorkeeper:
         self._passwords = passwords or Passwords()
         # A chosen secret that was right is recognised by a digest that means nothing outside this process.
         self._proof_key = secrets.token_bytes(32)
+        self.fresh = self._known.fresh
         self.forget = self._known.forget
         self.forget_account = self._known.forget_account
         self.forget_all = self._known.forget_all

@@ -79,6 +79,10 @@ class Chunk:
     last: bool
 
 
+NO_MAIL_OPTIONS: Final = MailOptions()
+NO_RCPT_OPTIONS: Final = RcptOptions()
+
+
 def parse_command(line: bytes) -> tuple[str, str]:
     """Split a line, without its CRLF, into verb and argument.
 
@@ -102,6 +106,8 @@ def parse_command(line: bytes) -> tuple[str, str]:
 def parse_mail(argument: str) -> tuple[str, MailOptions]:
     """Split what follows MAIL into the reverse path, brackets included, and what its parameters ask for."""
     path, rest = _path_and_rest(argument, "FROM:", "MAIL FROM:<address>")
+    if not rest:
+        return path, NO_MAIL_OPTIONS
     given = _parameters(rest, _MAIL_PARAMETERS)
     body = given.get("BODY", "").upper()
     if body == "BINARYMIME":
@@ -119,6 +125,8 @@ def parse_mail(argument: str) -> tuple[str, MailOptions]:
 def parse_rcpt(argument: str) -> tuple[str, RcptOptions]:
     """Split what follows RCPT into the forward path, brackets included, and what its parameters ask for."""
     path, rest = _path_and_rest(argument, "TO:", "RCPT TO:<address>")
+    if not rest:
+        return path, NO_RCPT_OPTIONS
     given = _parameters(rest, _RCPT_PARAMETERS)
     return path, RcptOptions(notify=_upper(given.get("NOTIFY")), orcpt=given.get("ORCPT"))
 

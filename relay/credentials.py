@@ -60,6 +60,11 @@ class KnownCredentials:
         """Give what was last known, however old."""
         return self._known.get(username)
 
+    def fresh(self, credential: Credential) -> bool:
+        """Whether this very credential is what the database last had, and not long ago."""
+        known = self._known.get(credential.username)
+        return known is not None and known.credential is credential and self._clock() < known.fresh_until
+
     def trusted(self, username: str) -> Known | None:
         """Give what may be relied upon without asking."""
         known = self._known.get(username)

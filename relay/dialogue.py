@@ -1,9 +1,8 @@
 """The course of a session: greeting, one command after the other, and an end that is always said and logged."""
 
 import asyncio
-import itertools
 import time
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import structlog
 from typing_extensions import override
@@ -14,15 +13,20 @@ from relay.entrance import Entrance
 from relay.load import DRAINING, Shed
 from relay.masking import masked
 from relay.protocol import Goodbye, LineTooLong
-from relay.proxy import TrustedNetworks
-from relay.timers import Timer, Timers
+from relay.timers import Timer
 from relay.visit import Draft, House, Visit
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
 
 MAX_ERRORS: Final = 20
 # Commands of one peer that are obeyed before the other sessions have their turn: about a millisecond.
 _COMMANDS_IN_A_ROW: Final = 50
 _ERROR: Final = 500
 # How connections were met, by why they ended; every other one was served.
+# What a command's method gives: None, or, where something has to be waited for, the coroutine that does it. (Any, since
+# aiosmtpd has coroutines only, and what takes their place may not promise less.)
+Pending: TypeAlias = Any
 _MET: Final = {"no TLS": "tls_failed", "TLS timeout": "tls_failed", "turned away": "refused"}
 
 
@@ -72,13 +76,15 @@ class Dialogue(Entrance):
     envelope: Draft
 
     def __init__(self, house: House, register: Register, *, implicit_tls: bool) -> None:
-        settings = house.settings
-        balancers = TrustedNetworks(settings.relay_proxy_networks)
-        super().__init__(asyncio.get_running_loop(), Timers.of(settings), balancers)
+        terms = house.terms
+        super().__init__(asyncio.get_running_loop(), terms.timers, terms.balancers)
         self.house = house
         self._register = register
         self._implicit_tls = implicit_tls
         self._at_rest = False
+        self._known: dict[str, str] = {}
+        self._log: Any = None
+        self._pending: Coroutine[Any, Any, None] | None = None
         self.envelope = Draft()
 
     @override
@@ -90,13 +96,25 @@ class Dialogue(Entrance):
     def enter(self, peer: str, balancer: str | None) -> None:
         self.session = Visit(self.loop, peer)
         self._began = self.loop.time()
-        self.log = structlog.get_logger().bind(session=self.session.id, peer=peer)
+        self.know(session=self.session.id, peer=peer)
         if balancer:
             self.session.proxy = balancer
-            self.log = self.log.bind(proxy=balancer)
+            self.know(proxy=balancer)
         if self._implicit_tls:
             self.begin_tls(self.house.certificates.current(implicit_tls=True))
         self._register.arrive(self)
+
+    @property
+    def log(self) -> Any:
+        """Writes what happens, with what is known of the session; made when there is something to write."""
+        if self._log is None:
+            self._log = structlog.get_logger().bind(**self._known)
+        return self._log
+
+    def know(self, **facts: str) -> None:
+        """Have all further log lines tell this, too."""
+        self._known.update(facts)
+        self._log = None
 
     @override
     def turned_away(self, result: str, reason: str) -> None:
@@ -132,16 +150,16 @@ class Dialogue(Entrance):
         self.envelope = Draft()
 
     @override
-    async def push(self, status: str | bytes) -> None:
-        if self.house.transcripts.active and isinstance(status, str):
-            self.house.transcripts.server(self.session, status)
-        await super().push(status)
+    def tell(self, line: str | bytes) -> None:
+        if self.house.transcripts.active and isinstance(line, str):
+            self.house.transcripts.server(self.session, line)
+        super().tell(line)
 
-    async def say(self, reply: Reply) -> None:
+    def say(self, reply: Reply) -> None:
         """Answer; errors count towards the end of the session."""
         if reply.code >= _ERROR:
             self.session.errors += 1
-        await self.push(replies.text_of(reply, self.session.id))
+        self.tell(replies.text_of(reply, self.session.id))
 
     async def converse(self) -> None:
         """Serve the peer until one of us ends it."""
@@ -157,8 +175,10 @@ class Dialogue(Entrance):
             end = Goodbye("broken", replies.BROKEN)
         finally:
             self.envelope.discard()
+            if self._pending:
+                self._pending.close()
             if end.reply:
-                await self.say(end.reply)
+                self.say(end.reply)
             self.finish()
             self._register.leave(self)
             self._report(end.why, time.monotonic() - began)
@@ -170,37 +190,72 @@ class Dialogue(Entrance):
         self.heed(self._register.welcome(self), "turned away")
         too_often = await self.house.guard.admit(self.session.peer)
         self.heed(Shed("connection_rate", too_often) if too_often else None, "turned away")
-        await self.push(replies.greeting(self.house.settings.relay_hostname))
-        for number in itertools.count(1):
+        self.tell(replies.greeting(self.house.settings.relay_hostname))
+        self.expect(self.line_timer)
+        while True:
+            if not self._pending:
+                self._obey_all()
+            if self._pending:
+                await self._finish_pending()
+            else:
+                await self._rest()
+
+    @override
+    def heard(self) -> None:
+        """Obey commands where they come; the session's task is woken for what it alone can do."""
+        if not (self._at_rest and self.waiting):
+            super().heard()
+            return
+        try:
+            self._obey_all()
+            if self._pending or self.gone or not self._reading:
+                super().heard()
+            else:
+                self.flush()
+        except Exception as end:  # noqa: BLE001 - what ends a session is for its task to tell
+            self.interrupt(end)
+
+    async def _rest(self) -> None:
+        """Wait until there is something for the task to do."""
+        self._at_rest = True
+        try:
+            await self._more()
+        finally:
+            self._at_rest = False
+
+    def _obey_all(self) -> None:
+        """Obey the commands that have come, up to one that has to wait for something; this is then pending."""
+        for _ in range(_COMMANDS_IN_A_ROW):
             if self._register.dismissing and self.envelope.mail_from is None:
                 self.heed(DRAINING)
             if self.session.errors >= MAX_ERRORS:
                 raise Goodbye("too many errors", replies.TOO_MANY_ERRORS)
-            await self._next_command()
-            if not number % _COMMANDS_IN_A_ROW:
-                # Pipelined commands need no waiting, so that nothing else would let the others have their turn.
-                await asyncio.sleep(0)
+            try:
+                line = self.take_line() if self._writable else None
+                if line is None:
+                    return
+                self._pending = self._obey(line)
+            except Exception as error:  # noqa: BLE001 - the edge of a command: logged there with its traceback
+                self._answer(error)
+            self.expect(self.line_timer)
+            if self._pending:
+                return
+        # Nothing else would let the other sessions have their turn.
+        self._pending = asyncio.sleep(0)
 
-    async def _next_command(self) -> None:
-        self._at_rest = True
+    async def _finish_pending(self) -> None:
+        assert self._pending  # noqa: S101 - the caller has looked
+        pending, self._pending = self._pending, None
         try:
-            line = await self.read_line()
-            self._at_rest = False
-            if self.house.transcripts.active:
-                self.house.transcripts.client(self.session, masked(line))
-            await self._obey(*commands.parse_command(line))
-        except LineTooLong:
-            await self.say(replies.LINE_TOO_LONG)
-        except commands.OutOfStep as refusal:
-            raise Goodbye("out of step", refusal.reply) from None
-        except Refused as refusal:
-            await self.say(refusal.reply)
-        except Goodbye:
-            raise
+            await pending
         except Exception as error:  # noqa: BLE001 - the edge of a command: logged there with its traceback
-            await self.push(await self.handle_exception(error))
+            self._answer(error)
+        self.expect(self.line_timer)
 
-    async def _obey(self, verb: str, argument: str) -> None:
+    def _obey(self, line: bytes) -> Pending:
+        if self.house.transcripts.active:
+            self.house.transcripts.client(self.session, masked(line))
+        verb, argument = commands.parse_command(line)
         if verb in order.FOREIGN:
             raise Goodbye("not SMTP", replies.NOT_SMTP)
         if self._register.draining and self.envelope.mail_from is None and verb != "QUIT":
@@ -212,32 +267,40 @@ class Dialogue(Entrance):
         objection = order.objection(verb, self.session, self.envelope)
         if objection and verb not in order.LADEN:
             raise replies.refusal(objection)
-        await getattr(self, f"smtp_{verb}")(argument)
+        return getattr(self, f"smtp_{verb}")(argument)
+
+    def _answer(self, error: Exception) -> None:
+        """Tell the client what came of a command that failed; of a fault of ours, only that it may try again."""
+        if isinstance(error, Goodbye):
+            raise error
+        if isinstance(error, commands.OutOfStep):
+            raise Goodbye("out of step", error.reply) from None
+        if isinstance(error, LineTooLong):
+            self.say(replies.LINE_TOO_LONG)
+        elif isinstance(error, Refused):
+            self.say(error.reply)
+        else:
+            self.log.error("command broke", exc_info=error)
+            self.tell(replies.text_of(replies.INTERNAL_ERROR, self.session.id))
 
     @override
-    async def handle_exception(self, error: Exception) -> str:
-        """Log a fault of ours; the client learns that it may try again, and nothing of what happened."""
-        self.log.error("command broke", exc_info=error)
-        return replies.text_of(replies.INTERNAL_ERROR, self.session.id)
-
-    @override
-    async def smtp_HELO(self, hostname: str) -> None:
+    def smtp_HELO(self, hostname: str) -> Pending:
         self._greet(hostname, extended=False)
-        await self.push(f"250 {self.house.settings.relay_hostname}")
+        self.tell(f"250 {self.house.settings.relay_hostname}")
 
     @override
-    async def smtp_EHLO(self, hostname: str) -> None:
+    def smtp_EHLO(self, hostname: str) -> Pending:
         self._greet(hostname, extended=True)
         settings, visit = self.house.settings, self.session
         limits = (settings.relay_hostname, settings.relay_max_message_bytes, settings.relay_max_recipients)
-        await self.push(replies.capabilities(*limits, visit.mechanisms, secure=visit.ssl is not None))
+        self.tell(replies.capabilities(*limits, visit.mechanisms, secure=visit.ssl is not None))
 
     @override
     async def smtp_STARTTLS(self, arg: str) -> None:
         if self.unread_input:
             # Octets that came in the open may not pass for octets of the TLS session (RFC 3207, section 6).
             raise Goodbye("injection", replies.INJECTION)
-        await self.say(replies.START_TLS)
+        self.say(replies.START_TLS)
         self.begin_tls(self.house.certificates.current(implicit_tls=False))
         await self._learn_tls()
         # RFC 3207, 4.2: what was learnt before TLS is forgotten.
@@ -246,26 +309,26 @@ class Dialogue(Entrance):
         self.reset()
 
     @override
-    async def smtp_RSET(self, arg: str) -> None:
+    def smtp_RSET(self, arg: str) -> Pending:
         self.reset()
-        await self.say(replies.OK)
+        self.say(replies.OK)
 
     @override
-    async def smtp_NOOP(self, arg: str) -> None:
-        await self.say(replies.OK)
+    def smtp_NOOP(self, arg: str) -> Pending:
+        self.say(replies.OK)
 
     @override
-    async def smtp_VRFY(self, arg: str) -> None:
+    def smtp_VRFY(self, arg: str) -> Pending:
         if not arg:
             raise Refused(501, "5.5.4", "Syntax: VRFY address")
-        await self.say(replies.CANNOT_VERIFY)
+        self.say(replies.CANNOT_VERIFY)
 
     @override
-    async def smtp_HELP(self, arg: str) -> None:
-        await self.say(replies.HELP)
+    def smtp_HELP(self, arg: str) -> Pending:
+        self.say(replies.HELP)
 
     @override
-    async def smtp_QUIT(self, arg: str) -> None:
+    def smtp_QUIT(self, arg: str) -> Pending:
         raise Goodbye("quit", replies.BYE)
 
     async def _learn_tls(self) -> None:
@@ -274,7 +337,7 @@ class Dialogue(Entrance):
 
     def _shed(self, objection: Shed, why: str) -> Goodbye:
         self.house.metrics.shed.labels(objection.reason).inc()
-        self.log = self.log.bind(shed=objection.reason)
+        self.know(shed=objection.reason)
         return Goodbye(why, objection.reply)
 
     def _greet(self, hostname: str, *, extended: bool) -> None:

@@ -5,6 +5,10 @@ from typing import Final
 from relay import order
 
 MASK: Final = "***"
+# What may stand after AUTH. Another word there may be a secret, of a client that left the mechanism out.
+_MECHANISMS: Final = frozenset(
+    {"CRAM-MD5", "DIGEST-MD5", "EXTERNAL", "LOGIN", "NTLM", "OAUTHBEARER", "PLAIN", "SCRAM-SHA-256", "XOAUTH2"}
+)
 
 
 def masked(line: bytes) -> str:
@@ -16,6 +20,8 @@ def masked(line: bytes) -> str:
     verb, _, rest = line.decode("utf-8", "replace").partition(" ")
     if verb.upper() == "AUTH":
         mechanism, _, secret = rest.partition(" ")
+        if mechanism.upper() not in _MECHANISMS:
+            return f"{verb} {MASK}" if rest else verb
         return f"{verb} {mechanism} {MASK}" if secret else f"{verb} {mechanism}"
     known = verb.upper() in order.NEEDS or verb.upper() in order.ABSENT
     return f"{verb} {rest}".rstrip() if known else f"{MASK} ({len(line)} octets)"

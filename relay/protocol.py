@@ -60,6 +60,7 @@ class Connection(SMTP):
         self._deadline = 0.0
         self._alarm: asyncio.TimerHandle | None = None
         self._pace: Pace | None = None
+        self._overlong = False
         self._writable = True
         self._reading = True
         self._ended = False
@@ -81,6 +82,10 @@ class Connection(SMTP):
         if self._reading and len(self._input) > _MAX_BUFFER:
             self._reading = False
             self.transport.pause_reading()
+        self.heard()
+
+    def heard(self) -> None:
+        """Take note of input that has come."""
         self._wake()
 
     @override
@@ -106,10 +111,9 @@ class Connection(SMTP):
         self._writable = True
         self._wake()
 
-    @override
-    async def push(self, status: str | bytes) -> None:
-        """Send a reply with the next flush."""
-        self._output += status.encode("ascii", "backslashreplace") if isinstance(status, str) else status
+    def tell(self, line: str | bytes) -> None:
+        """Send a line with the next flush."""
+        self._output += line.encode("ascii", "backslashreplace") if isinstance(line, str) else line
         self._output += b"\r\n"
         if len(self._output) > _MAX_BUFFER:
             self.flush()
@@ -130,8 +134,29 @@ class Connection(SMTP):
         """How long the next line may take."""
         return self._timers.command
 
+    def take_line(self) -> bytes | None:
+        """Give the next line without its CRLF, or None as long as it has not come to its end.
+
+        Raises:
+            LineTooLong: it was; the input stands behind it.
+        """
+        end = self._input.find(b"\r\n")
+        if end < 0:
+            if len(self._input) > MAX_AUTH:
+                self._overlong = True
+                # The last octet may be the CR of the line's end.
+                del self._input[:-1]
+            return None
+        line = bytes(self._input[:end])
+        del self._input[: end + 2]
+        if self._overlong or end > MAX_AUTH:
+            self._overlong = False
+            raise LineTooLong
+        self._pace = None
+        return line
+
     async def read_line(self, timer: Timer | None = None) -> bytes:
-        """Give the next line without its CRLF.
+        """Wait for the next line and give it without its CRLF.
 
         Args:
             timer: how long it may take from now, octet by octet or not; by default as the state of the session asks.
@@ -140,24 +165,9 @@ class Connection(SMTP):
             LineTooLong: it was; the input stands behind it.
             Goodbye: the peer is gone, too slow or told to leave.
         """
-        too_long = False
-        start = 0
-        since: float | None = None
-        timer = timer or self.line_timer
-        self._pace = None
-        while not self._writable:
-            since = await self._more(timer, since)
-        while (end := self._input.find(b"\r\n", start)) < 0:
-            if len(self._input) > MAX_AUTH:
-                too_long = True
-                # The last octet may be the CR of the line's end.
-                del self._input[:-1]
-            start = max(len(self._input) - 1, 0)
-            since = await self._more(timer, since)
-        line = bytes(self._input[:end])
-        del self._input[: end + 2]
-        if too_long or len(line) > MAX_AUTH:
-            raise LineTooLong
+        self.expect(timer or self.line_timer)
+        while not self._writable or (line := self.take_line()) is None:
+            await self._more()
         return line
 
     async def read_piece(self, most: int | None = None, timer: Timer | None = None) -> bytes:
@@ -172,7 +182,8 @@ class Connection(SMTP):
         """
         began = self.loop.time() if not self._input else None
         while not self._input:
-            await self._more(timer or self._timers.data)
+            self.expect(timer or self._timers.data)
+            await self._more()
         piece = bytes(self._input[:most])
         del self._input[:most]
         pace = self._pace = self._pace or Pace(self._timers.rate, self._timers.window_seconds)
@@ -206,10 +217,10 @@ class Connection(SMTP):
             Goodbye: there was no agreement, or the peer went away.
         """
         assert self._tunnel  # noqa: S101 - begin_tls came before
-        since: float | None = None
+        self.expect(self._timers.handshake)
         while not self._tunnel.established:
             try:
-                since = await self._more(self._timers.handshake, since)
+                await self._more()
             except Goodbye as end:
                 raise Goodbye("no TLS" if self.tls_fault else end.why) from None
         return self._tunnel.facts
@@ -234,21 +245,22 @@ class Connection(SMTP):
             self._bid_farewell()
         self._rearm(LINGER_SECONDS, self.transport.abort)
 
-    def interrupt(self, end: Goodbye) -> None:
+    def interrupt(self, end: Exception) -> None:
         """Let the wait for the peer end so, if there is one."""
         if self._waiter and not self._waiter.done():
             self._waiter.set_exception(end)
 
-    async def _more(self, timer: Timer, since: float | None = None) -> float:
-        """Give the peer what it is due and wait for it: for input, for room to write, for its end.
+    @property
+    def waiting(self) -> bool:
+        """Whether the session waits for its peer, and has not been woken."""
+        return self._waiter is not None and not self._waiter.done()
 
-        Args:
-            timer: how long.
-            since: from when on, now by default.
+    def expect(self, timer: Timer) -> None:
+        """Give the peer so long from now on for what it is to do next."""
+        self._limit, self._deadline = timer, self.loop.time() + timer.seconds
 
-        Returns:
-            From when on it was.
-        """
+    async def _more(self) -> None:
+        """Give the peer what it is due and wait for it: for input, for room to write, for its end."""
         self.flush()
         if self._ended:
             raise Goodbye("gone")
@@ -256,10 +268,8 @@ class Connection(SMTP):
             self._reading = True
             self.transport.resume_reading()
         now = self.loop.time()
-        since = now if since is None else since
-        self._limit, self._deadline = timer, since + timer.seconds
         if self._deadline <= now:
-            raise Goodbye(timer.why, timer.reply)
+            raise Goodbye(self._limit.why, self._limit.reply)
         # One alarm for a session, not one for a command: an early one looks and goes on.
         if self._alarm is None or self._alarm.when() > self._deadline:
             self._rearm(self._deadline - now, self._check_time)
@@ -268,7 +278,6 @@ class Connection(SMTP):
             await self._waiter
         finally:
             self._waiter = None
-        return since
 
     def _bid_farewell(self) -> None:
         if self._tunnel is not None:

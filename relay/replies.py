@@ -69,8 +69,13 @@ def too_large(limit: int) -> Refused:
 
 def text_of(reply: Reply, session: str) -> str:
     """Words of a reply on one line; one that asks to try again names the session, for whoever asks us about it."""
-    words = _CONTROLS.sub("?", str(reply))[:_MAX_TEXT]
+    words = _words(reply)
     return f"{words} ref={session}" if reply.code in _TRANSIENT else words
+
+
+@lru_cache(maxsize=256)
+def _words(reply: Reply) -> str:
+    return _CONTROLS.sub("?", str(reply))[:_MAX_TEXT]
 
 
 def greeting(hostname: str) -> str:

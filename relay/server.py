@@ -13,7 +13,6 @@ from relay.census import Census
 from relay.dialogue import Dialogue, Register
 from relay.load import DRAINING, SESSIONS, Load, Shed, account_sessions, address_sessions
 from relay.protocol import LINGER_SECONDS
-from relay.proxy import TrustedNetworks
 from relay.session import RelaySMTP
 from relay.visit import House
 
@@ -149,7 +148,7 @@ class RelayServer(Register):
         if len(self._talking) > settings.relay_max_connections:
             return SESSIONS
         limit = settings.relay_max_sessions_per_address
-        if limit and neighbours > limit and peer not in TrustedNetworks(settings.relay_exempt_networks):
+        if limit and neighbours > limit and peer not in self._house.terms.exempt:
             return address_sessions(limit)
         return self._load.objection
 

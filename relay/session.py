@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from typing_extensions import override
 
-from mail.accounts import Account
 from mail.addresses import Address, parse_forward_path, parse_mailbox, parse_reverse_path
 from mail.errors import Refused, Reply, Unavailable
 from mail.headers import Hop
@@ -17,6 +16,7 @@ from relay import order, replies
 from relay.accept import Arrival, Submission
 from relay.commands import OutOfStep, parse_bdat, parse_mail, parse_rcpt
 from relay.data import DataReader
+from relay.dialogue import Pending
 from relay.protocol import Goodbye
 from relay.signin import SignIn
 from relay.visit import Draft
@@ -29,53 +29,41 @@ class RelaySMTP(SignIn):
     """A session of authenticated mail submission (RFC 6409)."""
 
     @override
-    async def smtp_MAIL(self, arg: str | None) -> None:
+    def smtp_MAIL(self, arg: str | None) -> Pending:
         self.heed(self._register.objection())
-        account = await self._account()
-        path, options = parse_mail(arg or "")
-        sender = parse_reverse_path(path)
-        _check_smtputf8(sender, smtputf8=options.smtputf8)
-        limit = self.house.settings.relay_max_message_bytes
-        if options.size > limit:
-            raise replies.too_large(limit)
-        if self._full():
-            raise replies.refusal(replies.TOO_MUCH_MAIL)
-        check_sender(account, sender)
-        replies.refuse(self.house.quotas.objection(account))
-        self.envelope.mail_from = str(sender) if sender else ""
-        self.envelope.smtp_utf8 = options.smtputf8
-        self.envelope.options = options
-        await self.say(replies.SENDER_OK)
+        if not self.house.doorkeeper.fresh(self.session.signed_in):
+            return self._mail_anew(arg or "")
+        self._mail(arg or "")
+        return None
 
     @override
-    async def smtp_RCPT(self, arg: str | None) -> None:
+    def smtp_RCPT(self, arg: str | None) -> Pending:
         path, options = parse_rcpt(arg or "")
         recipient = parse_forward_path(path)
         if not recipient.domain:
             recipient = self._postmaster()
         _check_smtputf8(recipient, smtputf8=self.envelope.smtp_utf8)
         address = str(recipient)
-        if address not in self.envelope.recipients:
-            if len(self.envelope.recipients) >= self.house.settings.relay_max_recipients:
-                raise replies.refusal(replies.TOO_MANY_RECIPIENTS)
-            account = self.session.signed_in.account
-            replies.refuse(self.house.quotas.objection(account, len(self.envelope.recipients) + 1))
-            replies.refuse(await self.house.suppressions.objection(account.id, address))
-            self.envelope.recipients[address] = Recipient(address, options.notify, options.orcpt)
-            self.envelope.rcpt_tos.append(address)
-        await self.say(replies.RECIPIENT_OK)
+        known, account = self.envelope.recipients, self.session.signed_in.account
+        if address in known:
+            self.say(replies.RECIPIENT_OK)
+            return None
+        if len(known) >= self.house.settings.relay_max_recipients:
+            raise replies.refusal(replies.TOO_MANY_RECIPIENTS)
+        replies.refuse(self.house.quotas.objection(account, len(known) + 1))
+        addressed = Recipient(address, options.notify, options.orcpt)
+        if self.house.suppressions.unsure(account.id, address):
+            return self._add_unless_suppressed(addressed)
+        self._add(addressed)
+        return None
 
     @override
-    async def smtp_DATA(self, arg: str) -> None:
+    def smtp_DATA(self, arg: str) -> Pending:
         if self._full():
             raise replies.refusal(replies.TOO_MUCH_MAIL)
-        arrival, reader = self._begin(), DataReader()
-        await self.push("354 End data with <CR><LF>.<CR><LF>")
-        while reader.rest is None:
-            await arrival.content.write(reader.feed(await self.read_piece()))
-        self.unread(reader.rest)
-        self._overhear(arrival.content.size)
-        await self._hand_over(arrival)
+        arrival = self._begin()
+        self.tell("354 End data with <CR><LF>.<CR><LF>")
+        return self._take_lines(arrival)
 
     async def smtp_BDAT(self, arg: str) -> None:  # noqa: N802 - named like aiosmtpd's
         """Take a chunk (RFC 3030); a refused one is read to its end, and the message is lost with it."""
@@ -97,7 +85,51 @@ class RelaySMTP(SignIn):
         if chunk.last or arrival.content.doomed:
             await self._hand_over(arrival)
         else:
-            await self.say(Reply(250, "2.0.0", f"{chunk.size} octets received"))
+            self.say(Reply(250, "2.0.0", f"{chunk.size} octets received"))
+
+    async def _mail_anew(self, arg: str) -> None:
+        """Begin a transaction with the credential as it is now: what was changed holds from the next message on."""
+        visit = self.session
+        try:
+            visit.credential = await self.house.doorkeeper.renew(visit.signed_in, visit.peer)
+        except Refused as refusal:
+            raise Goodbye("credential no longer valid", replies.SIGN_IN_AGAIN) from refusal
+        self._mail(arg)
+
+    def _mail(self, arg: str) -> None:
+        account = self.session.signed_in.account
+        path, options = parse_mail(arg)
+        sender = parse_reverse_path(path)
+        _check_smtputf8(sender, smtputf8=options.smtputf8)
+        limit = self.house.settings.relay_max_message_bytes
+        if options.size > limit:
+            raise replies.too_large(limit)
+        if self._full():
+            raise replies.refusal(replies.TOO_MUCH_MAIL)
+        check_sender(account, sender)
+        replies.refuse(self.house.quotas.objection(account))
+        self.envelope.mail_from = str(sender) if sender else ""
+        self.envelope.smtp_utf8 = options.smtputf8
+        self.envelope.options = options
+        self.say(replies.SENDER_OK)
+
+    async def _add_unless_suppressed(self, recipient: Recipient) -> None:
+        replies.refuse(await self.house.suppressions.objection(self.session.signed_in.account.id, recipient.address))
+        self._add(recipient)
+
+    def _add(self, recipient: Recipient) -> None:
+        self.envelope.recipients[recipient.address] = recipient
+        self.envelope.rcpt_tos.append(recipient.address)
+        self.say(replies.RECIPIENT_OK)
+
+    async def _take_lines(self, arrival: Arrival) -> None:
+        """Take the message that follows DATA."""
+        reader = DataReader()
+        while reader.rest is None:
+            await arrival.content.write(reader.feed(await self.read_piece()))
+        self.unread(reader.rest)
+        self._overhear(arrival.content.size)
+        await self._hand_over(arrival)
 
     async def _take(self, octets: int, arrival: Arrival | None) -> None:
         """Read so many octets: of the message, or of none."""
@@ -125,15 +157,15 @@ class RelaySMTP(SignIn):
             job = await self._commit(arrival)
         except Refused as refusal:
             self.session.refused += 1
-            await self._conclude("refused", refusal.reply, began, {"reason": refusal.reply.text})
+            self._conclude("refused", refusal.reply, began, {"reason": refusal.reply.text})
         except Unavailable as fault:
             self.session.deferred += 1
-            await self._conclude("deferred", replies.TRY_LATER, began, {"reason": str(fault)})
+            self._conclude("deferred", replies.TRY_LATER, began, {"reason": str(fault)})
         else:
             self.session.accepted += 1
             self.session.errors = 0
             self.house.metrics.bytes.inc(job.size)
-            await self._conclude("accepted", Reply(250, "2.0.0", f"queued as {job.id}"), began, self._facts(job))
+            self._conclude("accepted", Reply(250, "2.0.0", f"queued as {job.id}"), began, self._facts(job))
         finally:
             arrival.content.discard()
 
@@ -152,15 +184,6 @@ class RelaySMTP(SignIn):
             if not queued:
                 self.house.quotas.give_back(account, recipients)
         return job
-
-    async def _account(self) -> Account:
-        """The account as it is now: what was changed since the sign-in holds from the next message on."""
-        visit = self.session
-        try:
-            visit.credential = await self.house.doorkeeper.renew(visit.signed_in, visit.peer)
-        except Refused as refusal:
-            raise Goodbye("credential no longer valid", replies.SIGN_IN_AGAIN) from refusal
-        return visit.credential.account
 
     def _postmaster(self) -> Address:
         """Whom mail to <Postmaster> goes to (RFC 5321, 4.5.1)."""
@@ -206,14 +229,14 @@ class RelaySMTP(SignIn):
             return {}
         return {"id": str(job.id), "size": job.size, "recipients": len(job.recipients)}
 
-    async def _conclude(self, result: str, reply: Reply, began: float, facts: dict[str, Any]) -> None:
+    def _conclude(self, result: str, reply: Reply, began: float, facts: dict[str, Any]) -> None:
         """Count, log and answer a message, whatever became of it; without facts there is no line."""
         seconds = time.monotonic() - began
         self.house.metrics.messages.labels(result).inc()
         self.house.metrics.accept_seconds.observe(seconds)
         if facts:
             self.log.info("message", result=result, ms=round(seconds * 1000, 1), **facts)
-        await self.say(reply)
+        self.say(reply)
 
 
 def _check_smtputf8(address: Address | None, *, smtputf8: bool) -> None:

@@ -6,6 +6,8 @@ from typing import Final, Literal, Self
 from pydantic import Field, model_validator
 
 from backing.settings import RELOADABLE, CredentialKeySettings, Networks, Port, ServiceSettings
+from mail.addresses import parse_mailbox
+from mail.errors import Refused
 
 # Fargate kills 120 s after SIGTERM; the last words and the way out take the rest.
 MAX_STOP_SECONDS: Final = 115.0
@@ -231,6 +233,8 @@ class RelaySettings(ServiceSettings, CredentialKeySettings):
                 for key in ("relay_starttls_client_certificates", "relay_tls_client_certificates")
                 if (mode := getattr(self, key)) != "off"
             ]
+        if self.relay_postmaster and not _is_address(self.relay_postmaster):
+            complaints.append("RELAY_POSTMASTER: not an address as in postmaster@example.com")
         stop = self.relay_grace_seconds + self.relay_drain_seconds
         if stop > MAX_STOP_SECONDS:
             complaints.append(
@@ -240,3 +244,10 @@ class RelaySettings(ServiceSettings, CredentialKeySettings):
         if complaints:
             raise ValueError("\n".join(complaints))
         return self
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return bool(parse_mailbox(text))
+    except Refused:
+        return False

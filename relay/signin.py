@@ -33,14 +33,14 @@ class SignIn(Dialogue):
         except Unavailable as fault:
             self.house.metrics.auth.labels("unavailable").inc()
             self.log.warning("credential not checked", reason=str(fault))
-            await self.say(replies.AUTH_UNAVAILABLE)
+            self.say(replies.AUTH_UNAVAILABLE)
         except Refused as refusal:
-            await self._count_failure(refusal.reply)
+            self._count_failure(refusal.reply)
         else:
             self.house.metrics.auth.labels("accepted").inc()
             self._sign_in(result)
             self.heed(self._register.sign_in(self))
-            await self.say(replies.SIGNED_IN)
+            self.say(replies.SIGNED_IN)
 
     @override
     async def auth_PLAIN(self, _: Any, args: list[str]) -> AuthResult:
@@ -64,7 +64,7 @@ class SignIn(Dialogue):
         )
 
     async def _challenge(self, prompt: str) -> bytes:
-        await self.push(f"334 {prompt}")
+        self.tell(f"334 {prompt}")
         response = await self.read_line()
         if self.house.transcripts.active:
             self.house.transcripts.response(self.session)
@@ -77,12 +77,12 @@ class SignIn(Dialogue):
         self.session.authenticated = True
         self.session.credential = result.auth_data
         credential = self.session.signed_in
-        self.log = self.log.bind(user=credential.username, account=credential.account.name)
+        self.know(user=credential.username, account=credential.account.name)
         self.house.quotas.know(credential.account)
         self.house.suppressions.watch(credential.account.id)
 
-    async def _count_failure(self, reply: Reply) -> None:
-        await self.say(reply)
+    def _count_failure(self, reply: Reply) -> None:
+        self.say(reply)
         counted_as = _COUNTED_AS.get(reply.code)
         if counted_as is None:
             return

@@ -105,7 +105,9 @@ class SuppressionLists:
     def watch(self, account_id: UUID) -> None:
         """Have the list of an account that sends at hand; to be called at each sign-in."""
         now = self._clock()
-        known = self._known.setdefault(account_id, _List(now))
+        known = self._known.get(account_id)
+        if known is None:
+            known = self._known[account_id] = _List(now)
         known.used = now
         if now - known.checked >= FRESH_SECONDS:
             self._want(account_id)
@@ -121,19 +123,21 @@ class SuppressionLists:
             self._want(account_id)
 
     def suspects(self, account_id: UUID, address: str) -> bool:
-        """Whether an address is worth a question; True for each suppressed one of a list that is here."""
+        """Whether an address is suppressed, as far as the list is here; one in 10^13 others is suspected, too."""
         self.watch(account_id)
         known = self._known[account_id]
         return len(known) > 0 and known.has(address_hash(address_key(address)))
 
+    def unsure(self, account_id: UUID, address: str) -> bool:
+        """Whether `objection` has to be asked: for a suspected address, and for any before the first look at a list."""
+        return self.suspects(account_id, address) or not self._known[account_id].tried.is_set()
+
     async def objection(self, account_id: UUID, address: str) -> Reply | None:
         """Say why a recipient is refused: 550 5.1.1, with the date and the reason."""
         self.watch(account_id)
-        tried = self._known[account_id].tried
-        if not tried.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._bounds.first_seconds):
-                    await tried.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._bounds.first_seconds):
+                await self._known[account_id].tried.wait()
         if not self.suspects(account_id, address) or self._clock() < self._ask_at:
             return None
         try:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 _RECORD: Final = 16_384
 # OpenSSL keeps a buffer as large as the largest piece it was given, for as long as the session lasts.
-_PIECE: Final = 8192
+_PIECE: Final = 4096
 # Names in a certificate that stand for whoever shows it, as OpenSSL calls them.
 _NAMES: Final = frozenset({"email", "DNS", "URI"})
 
@@ -34,11 +34,12 @@ class Tunnel:
             ssl.SSLError: the peer does not speak TLS, or not one of ours; `outgoing` then tells it so.
         """
         plain: list[bytes] = []
+        if len(data) <= _PIECE:
+            self._take(data, plain)
+            return plain[0] if len(plain) == 1 else b"".join(plain)
         view = memoryview(data)
         for start in range(0, len(view), _PIECE):
-            self._incoming.write(view[start : start + _PIECE])
-            if self.established or self._shake_hands():
-                self._read(plain)
+            self._take(view[start : start + _PIECE], plain)
         return b"".join(plain)
 
     def send(self, data: bytes) -> None:
@@ -72,6 +73,11 @@ class Tunnel:
         """Names in the certificate that the client has shown and that was verified; none without one."""
         return names_of(self._tls.getpeercert() or {})
 
+    def _take(self, piece: bytes | memoryview, plain: list[bytes]) -> None:
+        self._incoming.write(piece)
+        if self.established or self._shake_hands():
+            self._read(plain)
+
     def _shake_hands(self) -> bool:
         try:
             self._tls.do_handshake()
@@ -90,6 +96,9 @@ class Tunnel:
                 piece = b""
             self.closed = not piece
             plain.append(piece)
+            if not (self._incoming.pending or self._tls.pending()):
+                # It would only say that it wants more, and an exception is dear.
+                return
 
 
 def names_of(certificate: Mapping[str, Any]) -> tuple[str, ...]:

@@ -3,8 +3,8 @@
 import asyncio
 import base64
 import secrets
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Self
 
 from aiosmtpd.smtp import Envelope, Session
 
@@ -12,12 +12,14 @@ from backing.metrics import RelayMetrics
 from mail.accounts import Credential
 from relay.accept import Intake
 from relay.auth import Doorkeeper
-from relay.commands import MailOptions
+from relay.commands import NO_MAIL_OPTIONS
 from relay.guard import Guard
+from relay.proxy import TrustedNetworks
 from relay.quotas import Quotas
 from relay.sasl import MECHANISMS, WITH_CERTIFICATE
 from relay.settings import RelaySettings
 from relay.suppression import SuppressionLists
+from relay.timers import Timers
 from relay.tls import Certificates
 from relay.transcript import Transcripts
 
@@ -27,6 +29,27 @@ if TYPE_CHECKING:
 
 # 80 bits: 16 letters in base32, and no two sessions ever share one.
 _ID_OCTETS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the settings mean to a session, worked out once for all of them.
+
+    Attributes:
+        balancers: where load balancers are.
+        exempt: where an address stands for many users.
+    """
+
+    settings: RelaySettings
+    timers: Timers
+    balancers: TrustedNetworks
+    exempt: TrustedNetworks
+
+    @classmethod
+    def of(cls, settings: RelaySettings) -> Self:
+        """Work them out."""
+        balancers = TrustedNetworks(settings.relay_proxy_networks)
+        return cls(settings, Timers.of(settings), balancers, TrustedNetworks(settings.relay_exempt_networks))
 
 
 @dataclass(slots=True)
@@ -42,6 +65,14 @@ class House:
     intake: Intake
     transcripts: Transcripts
     metrics: RelayMetrics
+    _terms: Terms | None = field(default=None, init=False, repr=False)
+
+    @property
+    def terms(self) -> Terms:
+        """What the settings of now mean to a session."""
+        if self._terms is None or self._terms.settings is not self.settings:
+            self._terms = Terms.of(self.settings)
+        return self._terms
 
 
 class Visit(Session):
@@ -95,7 +126,7 @@ class Draft(Envelope):
 
     def __init__(self) -> None:
         super().__init__()
-        self.options = MailOptions()
+        self.options = NO_MAIL_OPTIONS
         self.recipients: dict[str, Recipient] = {}
         self.arrival: Arrival | None = None
 

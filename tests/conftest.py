@@ -9,6 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -125,14 +126,21 @@ def connects(url: str) -> bool:
 _numbers = itertools.count()
 
 
-@pytest.fixture
-def database_url(postgres_url: str) -> Iterator[str]:
-    """A migrated database of this test's own; the password comes from PGPASSFILE."""
+@contextmanager
+def database(postgres_url: str) -> Iterator[str]:
+    """A migrated database of somebody's own; the password comes from PGPASSFILE."""
     name = f"test_{next(_numbers)}"
     with psycopg.connect(f"{postgres_url}/postgres", autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {postgres.DATABASE} STRATEGY FILE_COPY".encode())
         yield f"{postgres_url}/{name}"
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture
+def database_url(postgres_url: str) -> Iterator[str]:
+    """A migrated database of this test's own."""
+    with database(postgres_url) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

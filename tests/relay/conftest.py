@@ -57,8 +57,8 @@ def aws(moto_url: str) -> dict[str, str]:
     return provision(moto_url)
 
 
-@pytest.fixture
-def environment(aws: dict[str, str], files: Files) -> dict[str, str]:
+def surroundings(aws: dict[str, str], files: Files) -> dict[str, str]:
+    """The environment of a relay on ports of its own, without a database."""
     inherited = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}  # noqa: TID251
     own = {
         "DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none",
@@ -80,16 +80,26 @@ def environment(aws: dict[str, str], files: Files) -> dict[str, str]:
 
 
 @pytest.fixture
+def environment(aws: dict[str, str], files: Files) -> dict[str, str]:
+    return surroundings(aws, files)
+
+
+def open_account(connection: psycopg.Connection, name: str, username: str, key: bytes = KEY) -> None:
+    """Make an account for example.com, and a credential whose secret is SECRET."""
+    account = uuid.uuid1()
+    connection.execute(
+        "INSERT INTO account (id, name, allowed_domains, on_unknown) VALUES (%s, %s, %s, 'hold')",
+        (account, name, ["example.com"]),
+    )
+    connection.execute(
+        "INSERT INTO credential (id, account_id, username, digest) VALUES (%s, %s, %s, %s)",
+        (uuid.uuid1(), account, username, secret_digest(key, username, SECRET)),
+    )
+
+
+@pytest.fixture
 def with_account(environment: dict[str, str], database_url: str) -> dict[str, str]:
     """The environment with a database that has one account."""
-    account = uuid.uuid1()
     with psycopg.connect(database_url) as connection:
-        connection.execute(
-            "INSERT INTO account (id, name, allowed_domains, on_unknown) VALUES (%s, 'shop', %s, 'hold')",
-            (account, ["example.com"]),
-        )
-        connection.execute(
-            "INSERT INTO credential (id, account_id, username, digest) VALUES (%s, %s, %s, %s)",
-            (uuid.uuid1(), account, USER, secret_digest(KEY, USER, SECRET)),
-        )
+        open_account(connection, "shop", USER)
     return environment | {"DATABASE_URL": database_url, "DATABASE_ACQUIRE_TIMEOUT_SECONDS": "5"}

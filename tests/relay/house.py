@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from backing.aws import Aws
 from backing.cache import Cache
 from backing.metrics import RelayMetrics
+from backing.notices import Kind, Notice
 from backing.sqs import Outgoing
 from mail.accounts import Account, Credential, GeneratedSecret, secret_digest
 from mail.errors import Unavailable
@@ -24,6 +25,7 @@ from mail.job import Job, StoredBody, decode
 from relay.accept import BodyStore, Intake
 from relay.auth import Doorkeeper
 from relay.budget import Budget
+from relay.changes import Changes
 from relay.files import read_certificates
 from relay.guard import Guard, Rules
 from relay.load import Load
@@ -159,6 +161,11 @@ class Running:
 
     def counted(self, name: str, **labels: str) -> float:
         return self.registry.get_sample_value(name, labels) or 0.0
+
+    def hear(self, kind: Kind, subject: object) -> None:
+        """Let the relay hear a change notice."""
+        house = self.house
+        Changes(house.doorkeeper, house.suppressions, house.transcripts).hear(Notice(kind, str(subject)))
 
     async def connect(self, *, implicit_tls: bool = False) -> "Peer":
         tls = {"ssl": self.trust, "server_hostname": "localhost"} if implicit_tls else {}

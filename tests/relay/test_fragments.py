@@ -21,7 +21,7 @@ SESSION = (
     b"EHLO client.example\r\nAUTH LOGIN\r\n*\r\nAUTH PLAIN " + PLAIN.encode() + b"\r\n"
     b"MAIL FROM:<me@example.com> SIZE=10\r\nRCPT TO:<a@example.net>\r\nRCPT TO:<>\r\nDATA\r\n"
     b"Subject: one\r\n\r\n..\r\n.. dots\r\n...\r\nnext\r\n..\r\n.\r\n"
-    b"NOOP\nNOOP\r\nNOOP " + b"x" * 2100 + b"\r\n"
+    b"NOOP\nNOOP\r\nNOOP " + b"x" * 2100 + b"\r\n" + b"NOOP\r\n" * 60 + b"x" * 13_000 + b"\r\nVRFY\r\n"
     b"MAIL FROM:<>\r\nRCPT TO:<b@example.net>\r\nDATA\r\nbare\nfeed\n.\nMAIL\r\n\r\n.\r\n"
     b"MAIL FROM:<me@example.com>\r\nRCPT TO:<c@example.net>\r\nDATA\r\n.\r\n"
     b"BDAT 12 LAST\r\nQUIT\r\nRSET\r\n"

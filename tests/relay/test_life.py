@@ -10,7 +10,9 @@ import structlog
 
 from mail.errors import Unavailable
 from relay.dialogue import Dialogue
+from relay.session import RelaySMTP
 from tests.relay.house import Files, Running, relay, until
+from tests.relay.test_fragments import Pipe
 
 pytestmark = pytest.mark.anyio
 
@@ -232,3 +234,18 @@ async def test_a_share_of_the_accepted_messages_is_logged_and_every_other_one(fi
             running.queue.fault = Unavailable("SQS: away")
             assert (await peer.submit(b"y")).startswith("451 ")
     assert [line["result"] for line in said if line["event"] == "message"] == ["deferred"]
+
+
+@pytest.mark.parametrize("commands", [b"STARTTLS\r\n", b"NOOP\r\n" * 60])
+async def test_a_command_that_came_just_before_the_cut_is_given_up(files: Files, commands: bytes) -> None:
+    async with relay(files) as running:
+        pipe, protocol = Pipe(), RelaySMTP(running.house, running.server, implicit_tls=False)
+        protocol.connection_made(pipe)
+        await until(lambda: b"220 " in pipe.written)
+        pipe.written.clear()
+        protocol.data_received(b"EHLO a.example\r\n" + commands)
+        asyncio.get_running_loop().call_soon(protocol.connection_lost, None)
+    assert pipe.written.count(b"Ready to start TLS") == 0
+    assert pipe.written.count(b"250 2.0.0 OK") == commands.count(b"NOOP") // 60 * 49
+    assert b"421 4.3.2 Shutting down, try again ref=" in pipe.written
+    assert pipe.closed.is_set()

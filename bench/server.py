@@ -21,8 +21,8 @@ from typing_extensions import override
 from backing import log
 from backing.sqs import Outgoing
 from bench.machine import raise_file_limit
-from relay.dialogue import Dialogue
 from relay.server import RelayServer
+from relay.smtp.dialogue import Dialogue
 from tests.relay import house
 
 _MOST_SESSIONS = 10_000

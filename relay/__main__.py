@@ -32,24 +32,24 @@ from backing.settings import ConfigurationError, read
 from backing.sqs import Queue
 from mail.accounts import MIN_KEY_BYTES
 from mail.errors import Unavailable
-from relay.accept import Intake
-from relay.auth import Doorkeeper
-from relay.budget import Budget
-from relay.changes import Changes
-from relay.files import CertificateFiles, read_certificates
-from relay.guard import Guard, Rules
-from relay.load import Load, queue_measures
+from relay.certificates.files import CertificateFiles, read_certificates
+from relay.certificates.tls import Certificates
+from relay.certificates.watch import Watch
+from relay.intake.accept import Intake
+from relay.intake.budget import Budget
+from relay.policy.auth import Doorkeeper
+from relay.policy.changes import Changes
+from relay.policy.guard import Guard, Rules
+from relay.policy.load import Load, queue_measures
+from relay.policy.quotas import Quotas
+from relay.policy.suppression import SuppressionLists
 from relay.protection import Protection, Situation
-from relay.protocol import LINGER_SECONDS
-from relay.quotas import Quotas
 from relay.reload import Reload
 from relay.server import RelayServer
 from relay.settings import RelaySettings
-from relay.suppression import SuppressionLists
-from relay.tls import Certificates
+from relay.smtp.visit import House
 from relay.transcript import Broadcast, Transcripts
-from relay.visit import House
-from relay.watch import Watch
+from relay.wire.protocol import LINGER_SECONDS
 
 # Seconds between attempts to fetch the credential key; after the last one the relay gives up.
 _KEY_WAITS: Final = (0.5, 1.0, 2.0, 4.0)

@@ -9,12 +9,12 @@ from typing import Final
 import structlog
 from typing_extensions import override
 
-from relay.census import Census
-from relay.dialogue import Dialogue, Register
-from relay.load import DRAINING, SESSIONS, Load, Shed, account_sessions, address_sessions
-from relay.protocol import LINGER_SECONDS
-from relay.session import RelaySMTP
-from relay.visit import House
+from relay.policy.census import Census
+from relay.policy.load import DRAINING, SESSIONS, Load, Shed, account_sessions, address_sessions
+from relay.smtp.dialogue import Dialogue, Register
+from relay.smtp.session import RelaySMTP
+from relay.smtp.visit import House
+from relay.wire.protocol import LINGER_SECONDS
 
 _BACKLOG: Final = 1024
 # Sessions above the limit that are still told so; beyond, connections are cut without a word.

@@ -61,7 +61,7 @@ def read_watch(subject: str) -> Watch:
 
 
 class Speaker(Protocol):
-    """What a transcript needs to know of a session: relay.visit.Visit has it."""
+    """What a transcript needs to know of a session: relay.smtp.visit.Visit has it."""
 
     id: str
     peer: str
@@ -102,7 +102,7 @@ class Transcripts:
         self.active = True
 
     def client(self, speaker: Speaker, words: str) -> None:
-        """Hand on a command, of which `relay.masking` has taken what may be a secret."""
+        """Hand on a command, of which `relay.smtp.masking` has taken what may be a secret."""
         self._say(speaker, "C", words)
 
     def response(self, speaker: Speaker) -> None:

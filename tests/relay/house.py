@@ -22,19 +22,19 @@ from backing.sqs import Outgoing
 from mail.accounts import Account, Credential, GeneratedSecret, secret_digest
 from mail.errors import Unavailable
 from mail.job import Job, StoredBody, decode
-from relay.accept import BodyStore, Intake
-from relay.auth import Doorkeeper
-from relay.budget import Budget
-from relay.changes import Changes
-from relay.files import read_certificates
-from relay.guard import Guard, Rules
-from relay.load import Load
-from relay.quotas import Quotas
+from relay.certificates.files import read_certificates
+from relay.intake.accept import BodyStore, Intake
+from relay.intake.budget import Budget
+from relay.policy.auth import Doorkeeper
+from relay.policy.changes import Changes
+from relay.policy.guard import Guard, Rules
+from relay.policy.load import Load
+from relay.policy.quotas import Quotas
+from relay.policy.suppression import SuppressionLists
 from relay.server import RelayServer
 from relay.settings import RelaySettings
-from relay.suppression import SuppressionLists
+from relay.smtp.visit import House
 from relay.transcript import Transcripts
-from relay.visit import House
 from tests.relay.lists import Lists
 
 KEY = bytes(range(32))

@@ -9,9 +9,9 @@ from backing.sqs import Outgoing
 from mail.errors import Unavailable
 from mail.headers import Hop
 from mail.job import Job, Recipient, StoredBody, decode
-from relay.accept import Arrival, Intake, Submission
-from relay.budget import Budget
-from relay.deadlines import Deadlines
+from relay.intake.accept import Arrival, Intake, Submission
+from relay.intake.budget import Budget
+from relay.intake.deadlines import Deadlines
 from tests.relay.house import CREDENTIAL, Bodies, Queue, until
 
 pytestmark = pytest.mark.anyio

@@ -9,8 +9,8 @@ from aiosmtpd.smtp import LoginPassword
 
 from mail.accounts import Credential, GeneratedSecret, secret_digest
 from mail.errors import Refused, Unavailable
-from relay.auth import REFUSAL_SECONDS, Doorkeeper
-from relay.credentials import ASK_AGAIN_SECONDS
+from relay.policy.auth import REFUSAL_SECONDS, Doorkeeper
+from relay.policy.credentials import ASK_AGAIN_SECONDS
 from tests.relay.house import ACCOUNT, CREDENTIAL, KEY, PLAIN, SECRET, USER, Accounts, Files, relay
 
 pytestmark = pytest.mark.anyio

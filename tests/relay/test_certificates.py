@@ -19,10 +19,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from structlog.testing import capture_logs
 
-from relay.files import CertificateFiles, read_certificates
-from relay.material import BadCertificate, BadKey, Material, examine
-from relay.tls import FALLBACK, Certificates, Clients, Offer
-from relay.watch import Watch
+from relay.certificates.files import CertificateFiles, read_certificates
+from relay.certificates.material import BadCertificate, BadKey, Material, examine
+from relay.certificates.tls import FALLBACK, Certificates, Clients, Offer
+from relay.certificates.watch import Watch
 from tests.relay.house import Files, Peer, Running, relay, settings, until
 
 pytestmark = pytest.mark.anyio

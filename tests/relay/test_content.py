@@ -19,7 +19,7 @@ from backing.aws import Aws
 from backing.s3 import Bodies
 from mail.errors import Reply, Unavailable
 from mail.job import StoredBody
-from relay.data import Repaired, Strict
+from relay.intake.data import Repaired, Strict
 from tests.relay.house import ACCOUNT, CREDENTIAL, USER, Files, Peer, Running, content_of, relay, until
 
 pytestmark = pytest.mark.anyio

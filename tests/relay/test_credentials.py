@@ -13,12 +13,12 @@ from backing.notices import Notice
 from backing.passwords import password_hash
 from mail.accounts import ChosenSecret, Credential, GeneratedSecret, secret_digest
 from mail.errors import Refused, Reply, Unavailable
-from relay.auth import NO_LONGER_VALID, REFUSAL_SECONDS, Doorkeeper
-from relay.changes import Changes
-from relay.credentials import ASK_AGAIN_SECONDS, MAX_KNOWN, KnownCredentials
-from relay.passwords import MAX_WAITING, THREADS, Passwords
+from relay.policy.auth import NO_LONGER_VALID, REFUSAL_SECONDS, Doorkeeper
+from relay.policy.changes import Changes
+from relay.policy.credentials import ASK_AGAIN_SECONDS, MAX_KNOWN, KnownCredentials
+from relay.policy.passwords import MAX_WAITING, THREADS, Passwords
+from relay.policy.suppression import SuppressionLists
 from relay.replies import BAD_CREDENTIAL
-from relay.suppression import SuppressionLists
 from relay.transcript import Transcripts
 from tests.relay.doors import HELD, Clock, SlowAccounts, Throttle
 from tests.relay.house import ACCOUNT, CREDENTIAL, KEY, SECRET, USER, Accounts

@@ -11,7 +11,7 @@ from backing.metrics import PoolMetrics
 from backing.postgres.accounts import Accounts
 from backing.postgres.pool import Database
 from backing.settings import Settings
-from relay.auth import Doorkeeper
+from relay.policy.auth import Doorkeeper
 from tests.conftest import REGION
 from tests.relay.conftest import open_account
 from tests.relay.house import KEY as HOUSE_KEY

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
-from relay.data import DataReader
-from relay.session import RelaySMTP
+from relay.intake.data import DataReader
+from relay.smtp.session import RelaySMTP
 from tests.relay.house import PLAIN, Files, Running, content_of, relay
 
 pytestmark = pytest.mark.anyio

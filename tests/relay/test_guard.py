@@ -15,7 +15,7 @@ from backing.aws import Aws
 from backing.cache import CALL_SECONDS, Cache, Command, Pace
 from backing.settings import CacheSettings, parse_networks
 from mail.errors import Reply
-from relay.guard import DECISION_SECONDS, Guard, Rules
+from relay.policy.guard import DECISION_SECONDS, Guard, Rules
 from tests.valkey import Valkey
 from tests.waiting import until
 

@@ -9,8 +9,8 @@ import pytest
 import structlog
 
 from mail.errors import Unavailable
-from relay.dialogue import Dialogue
-from relay.session import RelaySMTP
+from relay.smtp.dialogue import Dialogue
+from relay.smtp.session import RelaySMTP
 from tests.relay.house import Files, Running, relay, until
 from tests.relay.test_fragments import Pipe
 

@@ -16,8 +16,8 @@ from prometheus_client import CollectorRegistry
 
 from backing.metrics import RelayMetrics
 from mail.errors import Unavailable
-from relay.census import Census, neighbourhood
-from relay.load import BLIND_SECONDS, Load, Marks, Measure, Opinion, queue_measures
+from relay.policy.census import Census, neighbourhood
+from relay.policy.load import BLIND_SECONDS, Load, Marks, Measure, Opinion, queue_measures
 from tests.relay.house import ACCOUNT, CREDENTIAL, PLAIN, USER, Files, Running, relay, settings, until
 
 pytestmark = pytest.mark.anyio

@@ -16,10 +16,10 @@ from backing.cache import Cache
 from backing.notices import Kind
 from mail.accounts import Account, GeneratedSecret, Quota, Unit, Window, secret_digest
 from mail.errors import Unavailable
-from relay.auth import Doorkeeper
-from relay.changes import Changes
-from relay.credentials import ASK_AGAIN_SECONDS
-from relay.quotas import Quotas
+from relay.policy.auth import Doorkeeper
+from relay.policy.changes import Changes
+from relay.policy.credentials import ASK_AGAIN_SECONDS
+from relay.policy.quotas import Quotas
 from tests.relay.house import ACCOUNT, CREDENTIAL, KEY, USER, Files, Peer, Running, content_of, relay, settings, until
 
 pytestmark = pytest.mark.anyio

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.proxy import MAX_LINE, MAX_REST, Endpoint, Header, Malformed, TrustedNetworks, crc32c, parse
+from relay.wire.proxy import MAX_LINE, MAX_REST, Endpoint, Header, Malformed, TrustedNetworks, crc32c, parse
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 PORTS = st.integers(0, 65_535)

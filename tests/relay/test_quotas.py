@@ -18,7 +18,7 @@ from backing.metrics import RelayMetrics
 from backing.settings import CacheSettings
 from mail.accounts import Account, Quota, Unit, Window
 from mail.errors import Reply
-from relay.quotas import MAX_ACCOUNTS, Quotas
+from relay.policy.quotas import MAX_ACCOUNTS, Quotas
 from tests.valkey import Valkey
 from tests.waiting import until
 

@@ -12,8 +12,8 @@ import pytest
 
 from backing.passwords import password_hash
 from mail.accounts import ChosenSecret, Credential
-from relay.auth import Doorkeeper
-from relay.passwords import Passwords
+from relay.policy.auth import Doorkeeper
+from relay.policy.passwords import Passwords
 from tests.relay.doors import Throttle
 from tests.relay.house import ACCOUNT, CREDENTIAL, KEY, PLAIN, Files, Peer, Running, relay
 

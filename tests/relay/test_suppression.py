@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from mail.errors import Reply
-from relay.suppression import ASK_AGAIN_SECONDS, FRESH_SECONDS, Bounds, SuppressionLists
+from relay.policy.suppression import ASK_AGAIN_SECONDS, FRESH_SECONDS, Bounds, SuppressionLists
 from tests.relay.doors import Clock
 from tests.relay.house import until
 from tests.relay.lists import Lists

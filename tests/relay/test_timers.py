@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from relay.protocol import Connection
-from relay.timers import Pace, Timer, Timers
+from relay.wire.protocol import Connection
+from relay.wire.timers import Pace, Timer, Timers
 from tests.relay.house import Files, Peer, relay, settings, until
 from tests.relay.test_fragments import Pipe
 

@@ -12,7 +12,7 @@ import trustme
 from pydantic import ValidationError
 
 from backing.settings import ConfigurationError
-from relay.files import read_certificates
+from relay.certificates.files import read_certificates
 from tests.relay.house import PLAIN, Files, Running, relay, settings, until
 
 pytestmark = pytest.mark.anyio

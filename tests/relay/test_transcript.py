@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from relay.masking import masked
+from relay.smtp.masking import masked
 from relay.transcript import LEASE_SECONDS, MAX_WATCHES, Transcripts
 
 

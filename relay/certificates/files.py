@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Final, Self
 
 from backing.settings import ConfigurationError
-from relay.material import BadCertificate, BadKey, Material
+from relay.certificates.material import BadCertificate, BadKey, Material
+from relay.certificates.tls import BadAuthority, Certificates, Clients
 from relay.settings import RelaySettings
-from relay.tls import BadAuthority, Certificates, Clients
 
 # Longer than any chain; what is larger is no certificate.
 _MAX_FILE: Final = 1_048_576

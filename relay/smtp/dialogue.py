@@ -8,13 +8,14 @@ import structlog
 from typing_extensions import override
 
 from mail.errors import Refused, Reply
-from relay import commands, order, replies
-from relay.entrance import Entrance
-from relay.load import DRAINING, Shed
-from relay.masking import masked
-from relay.protocol import Goodbye, LineTooLong
-from relay.timers import Timer
-from relay.visit import Draft, House, Visit
+from relay import replies
+from relay.policy.load import DRAINING, Shed
+from relay.smtp import commands, order
+from relay.smtp.masking import masked
+from relay.smtp.visit import Draft, House, Visit
+from relay.wire.entrance import Entrance
+from relay.wire.protocol import Goodbye, LineTooLong
+from relay.wire.timers import Timer
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

@@ -13,8 +13,8 @@ from aiosmtpd.smtp import LoginPassword
 from mail.accounts import ChosenSecret, Credential, GeneratedSecret, secret_digest
 from mail.errors import Refused, Reply, Unavailable
 from relay import replies
-from relay.credentials import Accounts, KnownCredentials
-from relay.passwords import Passwords
+from relay.policy.credentials import Accounts, KnownCredentials
+from relay.policy.passwords import Passwords
 
 # A refusal takes this long whatever its reason, so that its time tells nothing and guessing is slow. It is longer than
 # a slow hash takes.

@@ -3,8 +3,8 @@
 from uuid import UUID
 
 from backing.notices import Notice
-from relay.auth import Doorkeeper
-from relay.suppression import SuppressionLists
+from relay.policy.auth import Doorkeeper
+from relay.policy.suppression import SuppressionLists
 from relay.transcript import Transcripts
 
 

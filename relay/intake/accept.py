@@ -19,10 +19,10 @@ from mail.errors import Refused, Unavailable
 from mail.headers import Hop, find_headers, received
 from mail.ids import text_of
 from mail.job import Job, Recipient, StoredBody, encode
-from relay.budget import Budget, Share
-from relay.content import BodyUpload, Content, Shelf
-from relay.data import Repaired, Strict
-from relay.deadlines import Deadlines
+from relay.intake.budget import Budget, Share
+from relay.intake.content import BodyUpload, Content, Shelf
+from relay.intake.data import Repaired, Strict
+from relay.intake.deadlines import Deadlines
 
 # Two calls on the way let a third batch fill meanwhile; more would make smaller batches, and each call costs 2 ms.
 _CALLS_AT_A_TIME: Final = 4

@@ -6,9 +6,9 @@ from typing import Final
 
 from typing_extensions import override
 
-from relay.protocol import Connection
-from relay.proxy import Malformed, TrustedNetworks, parse
-from relay.timers import Timers
+from relay.wire.protocol import Connection
+from relay.wire.proxy import Malformed, TrustedNetworks, parse
+from relay.wire.timers import Timers
 
 _MAPPED: Final = "::ffff:"
 

@@ -7,8 +7,8 @@ from mail.errors import Unavailable
 from mail.headers import header_block
 from mail.job import MAX_INLINE_BODY, StoredBody
 from relay import replies
-from relay.budget import Share
-from relay.data import LineEnds
+from relay.intake.budget import Share
+from relay.intake.data import LineEnds
 
 _LINE_END = b"\r\n"
 

@@ -8,9 +8,9 @@ from typing_extensions import override
 from mail.accounts import Credential
 from mail.errors import Refused, Reply, Unavailable
 from relay import replies
-from relay.dialogue import Dialogue
-from relay.protocol import Goodbye
-from relay.sasl import decode_initial, decode_response, split_plain
+from relay.smtp.dialogue import Dialogue
+from relay.smtp.sasl import decode_initial, decode_response, split_plain
+from relay.wire.protocol import Goodbye
 
 MAX_FAILED_SIGN_INS: Final = 3
 # What a refusal is counted as, by its code; others are mistakes of the dialogue, not attempts.

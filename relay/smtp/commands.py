@@ -7,11 +7,10 @@ from typing import Final
 
 from mail.errors import Refused
 from relay import replies
+from relay.wire.protocol import MAX_LINE
 
 # RFC 5321 asks for 512 octets and each extension adds some (SIZE 26, SMTPUTF8 10, AUTH 500, DSN 600 ...).
 MAX_COMMAND: Final = 2048
-# RFC 4954, 4: "the maximum length of ... AUTH command lines and responses is 12288 octets".
-MAX_AUTH: Final = 12_288
 
 _CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
 # A path ends at the first ">" outside quotes. RFC 5321 forbids the space that some clients put after the colon.
@@ -95,7 +94,7 @@ def parse_command(line: bytes) -> tuple[str, str]:
     refusal = OutOfStep if verb.startswith("BDAT") else Refused
     if _CONTROLS.search(line):
         raise refusal(*astuple(replies.BAD_OCTETS))
-    if len(line) + len(b"\r\n") > (MAX_AUTH if verb == "AUTH" else MAX_COMMAND):
+    if len(line) + len(b"\r\n") > (MAX_LINE if verb == "AUTH" else MAX_COMMAND):
         raise refusal(*astuple(replies.LINE_TOO_LONG))
     try:
         return verb, rest.strip(b" ").decode()

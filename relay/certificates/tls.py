@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from backing import ids
-from relay.material import BadCertificate, Certificate, Material, examine, reason
+from relay.certificates.material import BadCertificate, Certificate, Material, examine, reason
 from relay.settings import ClientCertificates
 
 # Where the certificate for unknown names, and for clients that give none, is kept among the others.

@@ -12,14 +12,15 @@ from mail.headers import Hop
 from mail.ids import sampled
 from mail.job import Job, Recipient
 from mail.senders import check_from_header, check_sender
-from relay import order, replies
-from relay.accept import Arrival, Submission
-from relay.commands import OutOfStep, parse_bdat, parse_mail, parse_rcpt
-from relay.data import DataReader
-from relay.dialogue import Pending
-from relay.protocol import Goodbye
-from relay.signin import SignIn
-from relay.visit import Draft
+from relay import replies
+from relay.intake.accept import Arrival, Submission
+from relay.intake.data import DataReader
+from relay.smtp import order
+from relay.smtp.commands import OutOfStep, parse_bdat, parse_mail, parse_rcpt
+from relay.smtp.dialogue import Pending
+from relay.smtp.signin import SignIn
+from relay.smtp.visit import Draft
+from relay.wire.protocol import Goodbye
 
 # A chunk is read to its end, even to be refused; one that says it is larger than so many messages ends the session.
 _MOST_REFUSED: Final = 2

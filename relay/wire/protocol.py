@@ -15,10 +15,11 @@ from typing_extensions import override
 
 from mail.errors import Reply
 from relay import replies
-from relay.commands import MAX_AUTH
-from relay.timers import Pace, Timer, Timers
-from relay.tunnel import Tunnel
+from relay.wire.timers import Pace, Timer, Timers
+from relay.wire.tunnel import Tunnel
 
+# RFC 4954, 4: "the maximum length of ... AUTH command lines and responses is 12288 octets"; no other line is as long.
+MAX_LINE: Final = 12_288
 # Above this much unread input the transport is paused, above this much unsent output the session is.
 _MAX_BUFFER: Final = 65_536
 # How long a peer that still talks has to read our last words before the connection is cut.
@@ -142,14 +143,14 @@ class Connection(SMTP):
         """
         end = self._input.find(b"\r\n")
         if end < 0:
-            if len(self._input) > MAX_AUTH:
+            if len(self._input) > MAX_LINE:
                 self._overlong = True
                 # The last octet may be the CR of the line's end.
                 del self._input[:-1]
             return None
         line = bytes(self._input[:end])
         del self._input[: end + 2]
-        if self._overlong or end > MAX_AUTH:
+        if self._overlong or end > MAX_LINE:
             self._overlong = False
             raise LineTooLong
         self._pace = None

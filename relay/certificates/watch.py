@@ -12,9 +12,9 @@ import structlog
 from prometheus_client import Counter
 from watchfiles import awatch
 
-from relay.files import CertificateFiles, folders, read, read_pair, stamp
-from relay.material import BadCertificate, BadKey, Material
-from relay.tls import FALLBACK, BadAuthority, Certificates
+from relay.certificates.files import CertificateFiles, folders, read, read_pair, stamp
+from relay.certificates.material import BadCertificate, BadKey, Material
+from relay.certificates.tls import FALLBACK, BadAuthority, Certificates
 
 # A look without being told that anything changed, for file systems that do not tell.
 POLL_SECONDS: Final = 10.0

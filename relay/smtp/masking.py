@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from relay import order
+from relay.smtp import order
 
 MASK: Final = "***"
 # What may stand after AUTH. Another word there may be a secret, of a client that left the mechanism out.

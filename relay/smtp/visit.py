@@ -10,22 +10,22 @@ from aiosmtpd.smtp import Envelope, Session
 
 from backing.metrics import RelayMetrics
 from mail.accounts import Credential
-from relay.accept import Intake
-from relay.auth import Doorkeeper
-from relay.commands import NO_MAIL_OPTIONS
-from relay.guard import Guard
-from relay.proxy import TrustedNetworks
-from relay.quotas import Quotas
-from relay.sasl import MECHANISMS, WITH_CERTIFICATE
+from relay.certificates.tls import Certificates
+from relay.intake.accept import Intake
+from relay.policy.auth import Doorkeeper
+from relay.policy.guard import Guard
+from relay.policy.quotas import Quotas
+from relay.policy.suppression import SuppressionLists
 from relay.settings import RelaySettings
-from relay.suppression import SuppressionLists
-from relay.timers import Timers
-from relay.tls import Certificates
+from relay.smtp.commands import NO_MAIL_OPTIONS
+from relay.smtp.sasl import MECHANISMS, WITH_CERTIFICATE
 from relay.transcript import Transcripts
+from relay.wire.proxy import TrustedNetworks
+from relay.wire.timers import Timers
 
 if TYPE_CHECKING:
     from mail.job import Recipient
-    from relay.accept import Arrival
+    from relay.intake.accept import Arrival
 
 # 80 bits: 16 letters in base32, and no two sessions ever share one.
 _ID_OCTETS: Final = 10

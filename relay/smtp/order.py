@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from mail.errors import Reply
-from relay.visit import Draft, Visit
+from relay.smtp.visit import Draft, Visit
 
 
 class Need(NamedTuple):

@@ -60,7 +60,7 @@ def _date(second: int) -> str:
 class Hop(NamedTuple):
     """What the Received header tells about how a message came in (RFC 5321, section 4.4).
 
-    Made for every message, like those of `relay.intake.accept`: a tuple takes a third of the time of a frozen dataclass.
+    Made for every message, like those of `relay.intake.accept`: a tuple takes a third of a frozen dataclass's time.
 
     Attributes:
         helo: the name the client gave, or an empty string.

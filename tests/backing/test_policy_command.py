@@ -221,7 +221,13 @@ def test_a_transcript_is_written_as_it_is_heard_until_the_cache_goes(run: Run, o
             try:
                 async with asyncio.timeout(25), cache.subscription(CHANNEL) as asked:
                     demand = json.loads(decode(await asked.next()).subject)
-                line = {"session": "s1", "peer": "192.0.2.1", "who": "C", "line": "QUIT"}
+                line = {
+                    "at": "2026-11-22T21:04:11.532+00:00",
+                    "session": "s1",
+                    "peer": "192.0.2.1",
+                    "who": "C",
+                    "line": "QUIT",
+                }
                 await cache.ask([publish(f"transcript:{demand['id']}", json.dumps(line).encode())])
                 assert (demand["account"], demand["network"]) == ("shop", "192.0.2.0/24")
             finally:
@@ -231,5 +237,5 @@ def test_a_transcript_is_written_as_it_is_heard_until_the_cache_goes(run: Run, o
         speaking = threads.submit(lambda: asyncio.run(speak()))
         ended = run("transcript", "--account", "shop", "--network", "192.0.2.0/24", CACHE_URL=own_valkey.url)
         speaking.result(5)
-    assert ended.stdout.endswith(" s1 192.0.2.1 C: QUIT\n")
+    assert ended.stdout == "21:04:11.532 s1 192.0.2.1 C: QUIT\n"
     assert (ended.returncode, ended.stderr[:14]) == (69, "error: cache: ")

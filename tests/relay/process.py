@@ -45,6 +45,10 @@ class Process:
     def stop(self) -> tuple[int, list[dict[str, object]]]:
         """End it as ECS does; its exit code and what it logged."""
         self.child.send_signal(signal.SIGTERM)
+        return self.ended()
+
+    def ended(self) -> tuple[int, list[dict[str, object]]]:
+        """Wait for the end of one that was told to stop."""
         self.child.wait(20)
         return self.child.returncode, [json.loads(line) for line in self.log.read_text("utf-8").splitlines()]
 

@@ -116,7 +116,7 @@ async def test_a_drain_of_a_thousand_sessions_in_data_loses_no_message(
             process.child.send_signal(signal.SIGTERM)
             await asyncio.to_thread(wait_until, lambda: process.ready() != 200, 10, "still ready after SIGTERM")
             await for_each(SESSIONS, finish, SESSIONS)
-        code, lines = await asyncio.to_thread(process.stop)
+        code, lines = await asyncio.to_thread(process.ended)
     assert code == 0
     (stopped,) = (line for line in lines if line["event"] == "stopped")
     assert (stopped["accepted"], stopped["deferred"], stopped["cut"]) == (SESSIONS, 0, 0)

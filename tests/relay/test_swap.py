@@ -1,0 +1,215 @@
+"""Certificates that change while the relay runs."""
+
+import asyncio
+import datetime as dt
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from structlog.testing import capture_logs
+
+from relay.certificates.material import Material
+from relay.certificates.tls import FALLBACK
+from tests.relay.house import Files, Running, until
+from tests.relay.pairs import TOMORROW, YESTERDAY, eventually, material, own, reloads, serial, served, watched, write
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.requirement("TLS-005")
+@pytest.mark.requirement("TLS-013")
+@pytest.mark.requirement("EC-1")
+async def test_a_swap_disturbs_none_of_200_sessions(files: Files, tmp_path: Path) -> None:
+    files, old = own(files, tmp_path)
+    new = material(files.ca, "localhost")
+    async with watched(files) as running, AsyncExitStack() as stack:
+        peers = [await running.signed_in() for _ in range(200)]
+        for peer in peers[:100]:
+            await peer.envelope()
+            peer.send(b"half a ")
+        write(tmp_path, "server", new)
+        await eventually(lambda: is_served(running, new), 1)
+        assert [await served(running, implicit=port) for port in (True, False) * 5] == [serial(new)] * 10
+        for peer in peers[:100]:
+            peer.send(b"message\r\n.\r\n")
+            await peer.expect("250 2.0.0 queued as")
+        for peer in peers:
+            await peer.ask("NOOP", "250")
+            shown = peer.writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            assert x509.load_der_x509_certificate(shown).serial_number == serial(old)
+            stack.push_async_callback(peer.close)
+        assert (len(running.queue.sent), reloads(running, "accepted"), reloads(running, "refused")) == (100, 1, 0)
+
+
+async def in_place(folder: Path, new: Material) -> None:
+    (folder / "server.pem").write_bytes(new.chain)
+    await asyncio.sleep(0.3)
+    (folder / "server.key").write_bytes(new.key)
+
+
+async def key_first(folder: Path, new: Material) -> None:
+    (folder / "server.key").write_bytes(new.key)
+    await asyncio.sleep(0.3)
+    (folder / "server.pem").write_bytes(new.chain)
+
+
+async def bit_by_bit(folder: Path, new: Material) -> None:
+    for name, content in (("server.key", new.key), ("server.pem", new.chain)):
+        with (folder / name).open("wb", buffering=0) as file:
+            for start in range(0, len(content), 200):
+                file.write(content[start : start + 200])
+                await asyncio.sleep(0.01)
+
+
+async def gone_and_back(folder: Path, new: Material) -> None:
+    (folder / "server.pem").unlink()
+    (folder / "server.key").unlink()
+    await asyncio.sleep(0.2)
+    write(folder, "server", new)
+
+
+@pytest.mark.parametrize("change", [in_place, key_first, bit_by_bit, gone_and_back])
+async def test_half_of_a_change_is_no_fault(
+    files: Files, tmp_path: Path, change: Callable[[Path, Material], Awaitable[None]]
+) -> None:
+    files, _ = own(files, tmp_path)
+    async with watched(files) as running:
+        await change(tmp_path, new := material(files.ca, "localhost"))
+        await eventually(lambda: is_served(running, new), 1)
+        assert (reloads(running, "accepted"), reloads(running, "refused")) == (1, 0)
+
+
+async def is_served(running: Running, what: Material) -> bool:
+    return await served(running) == serial(what)
+
+
+async def test_links_are_followed(files: Files, tmp_path: Path) -> None:
+    """Kubernetes swaps a link in the folder, ACME clients the files' own links, people the folder's."""
+    versions = [tmp_path / name for name in ("one", "two", "three")]
+    pairs = [material(files.ca, "localhost") for _ in versions]
+    for folder, pair in zip(versions, pairs, strict=True):
+        folder.mkdir()
+        write(folder, "tls", pair)
+    mounted, above = tmp_path / "mounted", tmp_path / "above"
+    mounted.mkdir()
+    (mounted / "..data").symlink_to(versions[0])
+    (mounted / "tls.crt").symlink_to("..data/tls.pem")
+    (mounted / "tls.key").symlink_to("..data/tls.key")
+    above.symlink_to(mounted)
+    files = replace(files, certificate=above / "tls.crt", key=above / "tls.key")
+    async with watched(files) as running:
+        assert await is_served(running, pairs[0])
+        (mounted / "..next").symlink_to(versions[1])
+        (mounted / "..next").rename(mounted / "..data")
+        await eventually(lambda: is_served(running, pairs[1]), 1)
+        other = tmp_path / "other"
+        other.mkdir()
+        (other / "tls.crt").symlink_to("../three/tls.pem")
+        (other / "tls.key").symlink_to("../three/tls.key")
+        (tmp_path / "next").symlink_to(other)
+        (tmp_path / "next").rename(above)
+        await eventually(lambda: is_served(running, pairs[2]), 1)
+        write(versions[2], "tls", last := material(files.ca, "localhost"))
+        await eventually(lambda: is_served(running, last), 1)
+
+
+def bad(files: Files, what: str) -> Material | None:
+    good, other = material(files.ca, "localhost"), material(files.ca, "localhost")
+    leaf = good.chain.split(b"-----END CERTIFICATE-----\n")[0] + b"-----END CERTIFICATE-----\n"
+    return {
+        "garbage": Material(b"garbage", good.key),
+        "empty": Material(b"", b""),
+        "cut off": Material(good.chain[:300], good.key),
+        "no key": Material(good.chain, b"garbage"),
+        "another's key": Material(good.chain, other.key),
+        "expired": material(files.ca, "localhost", not_after=YESTERDAY),
+        "not yet valid": material(files.ca, "localhost", not_before=TOMORROW, not_after=TOMORROW + dt.timedelta(1)),
+        "a chain out of order": Material(leaf + other.chain, good.key),
+        "far too large": Material(b"#" * 2_000_000, good.key),
+        "missing": None,
+        "unreadable": None,
+    }[what]
+
+
+REASONS = {
+    "garbage": "is not a PEM certificate",
+    "empty": "is not a PEM certificate",
+    "cut off": "is not a PEM certificate",
+    "no key": "holds no usable key for the certificate: it is not a PEM private key",
+    "another's key": "is not the key of the certificate",
+    "expired": "expired on ",
+    "not yet valid": "is not valid before ",
+    "a chain out of order": "has its chain out of order: 2 is not the issuer of 1",
+    "far too large": "server.pem is too large",
+    "missing": "server.pem cannot be read: No such file or directory",
+    "unreadable": "server.pem cannot be read: Is a directory",
+}
+
+
+@pytest.mark.parametrize("what", REASONS)
+async def test_what_cannot_be_served_is_kept_out_and_told_once(files: Files, tmp_path: Path, what: str) -> None:
+    files, old = own(files, tmp_path)
+    with capture_logs() as lines:
+        async with watched(files, 0.2) as running:
+            if replacement := bad(files, what):
+                write(tmp_path, "server", replacement)
+            else:
+                (tmp_path / "server.pem").unlink()
+            if what == "unreadable":
+                (tmp_path / "server.pem").mkdir()
+            await until(lambda: reloads(running, "refused") == 1)
+            await asyncio.sleep(0.5)
+            assert (reloads(running, "refused"), await is_served(running, old)) == (1, True)
+            if what == "unreadable":
+                (tmp_path / "server.pem").rmdir()
+            write(tmp_path, "server", good := material(files.ca, "localhost"))
+            await eventually(lambda: is_served(running, good), 1)
+            assert (reloads(running, "refused"), reloads(running, "accepted")) == (1, 1)
+    (told,) = [line for line in lines if line["log_level"] == "error"]
+    assert told["event"] == "certificate kept out"
+    assert told["file"] == str(tmp_path / "server.pem")
+    assert REASONS[what] in told["reason"]
+
+
+async def test_the_same_content_is_noticed_and_left(files: Files, tmp_path: Path) -> None:
+    files, _ = own(files, tmp_path)
+    async with watched(files) as running:
+        context = running.house.certificates.current()
+        write(tmp_path, "server", replacement := material(files.ca, "localhost"))
+        await until(lambda: reloads(running, "accepted") == 1)
+        assert running.house.certificates.current() is not context
+        context = running.house.certificates.current()
+        write(tmp_path, "server", replacement)
+        await until(lambda: reloads(running, "unchanged") == 1)
+        assert running.house.certificates.current() is context
+        assert (reloads(running, "accepted"), reloads(running, "refused")) == (1, 0)
+
+
+async def test_pairs_come_and_go_in_the_folder(files: Files, tmp_path: Path) -> None:
+    fallback = Material(files.certificate.read_bytes(), files.key.read_bytes())
+    with capture_logs() as lines:
+        async with watched(files, relay_certificate_folder=str(tmp_path)) as running:
+
+            async def serves(what: Material) -> bool:
+                return await served(running, "mx.shop.example") == serial(what)
+
+            assert await serves(fallback)
+            write(tmp_path, "shop", first := material(files.ca, "mx.shop.example", "www.shop.example"))
+            await eventually(lambda: serves(first), 1)
+            (tmp_path / "half.pem").write_bytes(b"garbage")
+            write(tmp_path, "shop", second := material(files.ca, "mx.shop.example"))
+            await eventually(lambda: serves(second), 1)
+            await until(lambda: reloads(running, "refused") == 1)
+            (tmp_path / "shop.pem").unlink()
+            (tmp_path / "shop.key").unlink()
+            await eventually(lambda: serves(fallback), 2)
+            assert running.house.certificates.places == {FALLBACK}
+    told = [(line["event"], line.get("names")) for line in lines if line["log_level"] in {"warning", "error"}]
+    assert told == [
+        ("certificate no longer has names", ["www.shop.example"]),
+        ("certificate kept out", None),
+        ("certificate taken away", ["mx.shop.example"]),
+    ]

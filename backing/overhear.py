@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from backing import ids
 from backing.cache import Cache
 from backing.notices import Notice, publish
-from mail.errors import Unavailable
 
 CHANNEL = "transcript:"
 # Relays stop 30 s after the last demand; one that starts meanwhile hears the next.
@@ -36,7 +35,8 @@ async def overhear(cache: Cache, demand: Demand, write: Callable[[str], None]) -
             tasks.create_task(_ask_again(cache, Notice("transcript", subject)))
             while True:
                 write(shown(await subscription.next()))
-    except* Unavailable as faults:
+    except BaseExceptionGroup as faults:
+        # Not `except*`, which would raise a group again.
         raise _first(faults) from None
 
 
@@ -46,7 +46,7 @@ async def _ask_again(cache: Cache, notice: Notice) -> None:
         await asyncio.sleep(DEMAND_SECONDS)
 
 
-def _first(faults: BaseExceptionGroup[Unavailable]) -> BaseException:
+def _first(faults: BaseExceptionGroup[BaseException]) -> BaseException:
     fault: BaseException = faults
     while isinstance(fault, BaseExceptionGroup):
         fault = fault.exceptions[0]

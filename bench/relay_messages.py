@@ -8,7 +8,8 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -86,19 +87,30 @@ def doors() -> Iterator[tuple[Door, Door]]:
     core, _ = machine.cores()
     with tempfile.TemporaryDirectory() as folder, machine.program(core, "bench.server", folder) as ours:
         relay = Door(ours.pid, **machine.said(ours))
-        with machine.program(core, "bench.stock", folder) as theirs:
-            yield relay, Door(theirs.pid, machine.said(theirs)["ports"], relay.ca, relay.sign_in)
+        with beside(relay, "bench.stock") as stock:
+            yield relay, stock
+
+
+@contextmanager
+def beside(relay: Door, module: str) -> Iterator[Door]:
+    """Another server with the relay's certificate."""
+    core, _ = machine.cores()
+    with machine.program(core, module, str(Path(relay.ca).parent)) as process:
+        yield replace(relay, pid=process.pid, ports=machine.said(process)["ports"])
 
 
 def main() -> None:
     print(f"CPU milliseconds of the server per message, 16 connections at a time (1 MB: 4), median of {RUNS} runs")
-    print(f"{'':32} {'stock aiosmtpd':>15} {'relay':>8} {'ratio':>7} {'target':>7}")
-    with doors() as (relay, stock):
+    print(f"{'':32} {'stock aiosmtpd':>15} {'relay':>8} {'ratio':>7} {'target':>7} {'floor':>8} {'ratio':>7}")
+    with doors() as (relay, stock), beside(relay, "bench.floor") as floor:
         for case in CASES:
-            pairs = [(per_message(relay, case), per_message(stock, case)) for _ in range(RUNS)]
-            ours, theirs = (median(figures) for figures in zip(*pairs, strict=True))
-            target = f"{case.target:7.2f}" if case.target else ""
-            print(f"{case.name:32} {theirs:15.3f} {ours:8.3f} {ours / theirs:7.2f} {target}", flush=True)
+            able = [door for door in (relay, stock, floor) if case.tls in door.ports]
+            runs = [[per_message(door, case) for door in able] for _ in range(RUNS)]
+            ours, theirs, *least = (median(figures) for figures in zip(*runs, strict=True))
+            target = f"{case.target:7.2f}" if case.target else f"{'':7}"
+            bare = f"{least[0]:8.3f} {least[0] / theirs:7.2f}" if least else ""
+            print(f"{case.name:32} {theirs:15.3f} {ours:8.3f} {ours / theirs:7.2f} {target} {bare}", flush=True)
+    print("Floor: a bare uvloop protocol with ready-made replies, no checks, keeping nothing; it has no STARTTLS.")
     found = [name for name in PEERS if shutil.which(name)]
     print(f"Postfix and Exim on this machine: {', '.join(found) or 'not found'}.\n")
 

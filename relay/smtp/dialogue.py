@@ -212,7 +212,7 @@ class Dialogue(Entrance):
             if self._pending or self.gone or not self._reading:
                 super().heard()
             else:
-                self.flush()
+                self.flush_soon()
         except Exception as end:  # noqa: BLE001 - what ends a session is for its task to tell
             self.interrupt(end)
 

@@ -171,7 +171,7 @@ class Post:
 
 
 def environment(url: str, post: Post, **changes: str) -> dict[str, str]:
-    """The environment of a worker of this test, with short times."""
+    """The environment of a worker of this test, with short times; but a lease outlasts a machine that stands still."""
     return {
         **{key: value for key, value in os.environ.items() if key.startswith(PASSED_ON)},  # noqa: TID251
         "AWS_ENDPOINT_URL": post.endpoint,
@@ -182,7 +182,7 @@ def environment(url: str, post: Post, **changes: str) -> dict[str, str]:
         "HEALTH_HOST": "127.0.0.1",
         "HEALTH_PORT": "0",
         "WORKER_POLL_SECONDS": "1",
-        "WORKER_LEASE_SECONDS": "2",
+        "WORKER_LEASE_SECONDS": "20",
         "WORKER_RETRY_SECONDS": "[1, 1]",
         "WORKER_UNKNOWN_SECONDS": "1",
         "WORKER_DISPATCH_SECONDS": "0.1",

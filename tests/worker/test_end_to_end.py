@@ -173,7 +173,8 @@ async def test_a_second_submission_is_recorded_and_not_sent(scene: Scene) -> Non
         scene.books.account(peer.config)
         jobs = [make_job(dedupe=b"k" * 32) for _ in range(3)]
         await scene.post.put(*jobs, jobs[0])
-        async with scene.working():
+        # A second copy of a message in hand waits for a lease's length.
+        async with scene.working(WORKER_LEASE_SECONDS="5"):
             await scene.settled()
     assert len(peer.messages) == 1
     assert len(scene.books.run("SELECT id FROM message WHERE duplicate_of IS NOT NULL")) == 2

@@ -42,9 +42,12 @@ async def demo(stack: Stack) -> int:
 async def _send(stack: Stack, kinds: Iterable[Kind]) -> list[Sent]:
     sent: list[Sent] = []
     for kind in kinds:
-        async with asyncio.TaskGroup() as doors:
-            runs = [doors.create_task(letters.send(stack, kind, tls)) for tls in letters.TLS]
-        sent += [message for run in runs for message in run.result()]
+        # Both come to their end, whatever becomes of one of them.
+        runs = await asyncio.gather(*(letters.send(stack, kind, tls) for tls in letters.TLS), return_exceptions=True)
+        for run in runs:
+            if isinstance(run, BaseException):
+                raise run
+            sent += run
     return sent
 
 

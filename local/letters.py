@@ -71,7 +71,12 @@ async def send(stack: Stack, kind: Kind, tls: str) -> list[Sent]:
         stderr=asyncio.subprocess.PIPE,
         cwd=settings.ROOT,
     )
-    out, err = await process.communicate()
+    try:
+        out, err = await process.communicate()
+    except asyncio.CancelledError:
+        process.terminate()
+        await process.wait()
+        raise
     if process.returncode:
         raise NotSent(f"{kind.name}, {tls}: {err.decode().strip()}\n{_errors(out)}".rstrip())
     return list(_accepted(json.loads(out), kind.name, tls))

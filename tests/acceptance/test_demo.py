@@ -9,6 +9,7 @@ from local.demo import faults
 from local.evidence import Arrived, Steps
 from local.letters import Sent
 from local.state import Stack
+from tests.acceptance.test_policy import operator
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -27,6 +28,18 @@ def test_the_demo_proves_100_messages(stack: Stack) -> None:
     assert [[int(cell) for cell in row if cell.isdigit()][-7:][:5] for row in table if row[0] != "5"] == [
         [count] * 5 for count in (40, 24, 16, 16)
     ]
+
+
+def test_a_demo_that_is_refused_says_why_and_no_more(stack: Stack) -> None:
+    operator(stack, "account", "set", "local", "--quota", "hour:messages:1")
+    try:
+        command = [sys.executable, "-m", "local", "demo", "--state", str(stack.state_dir)]
+        run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    finally:
+        operator(stack, "account", "set", "local", "--no-quota", "hour:messages")
+    assert (run.returncode, run.stderr) == (1, "")
+    assert "error: not everything was accepted\ntext, starttls: " in run.stdout
+    assert "x 452 4.7.1 Hourly quota of 1 messages reached, resets " in run.stdout
 
 
 def test_the_demo_fails_for_each_thing_that_can_be_wrong() -> None:

@@ -5,12 +5,19 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
+
+import structlog
+
+from mail.errors import Unavailable
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 Flush = Callable[[Sequence[T]], Awaitable[Sequence[R]]]
+# Takes the answer for an item, or why there is none.
+Told = Callable[[R | Exception], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +42,7 @@ class Batcher(Generic[T, R]):
     """Hands items to `flush` in batches, as soon as one may start; nobody waits for time to pass.
 
     Args:
-        flush: does the work for a batch and answers item by item; what it raises reaches every caller of that batch.
+        flush: does the work for a batch and answers item by item; what it raises every caller of that batch is told.
         limits: how large a batch may be.
         size: the size of an item, in the unit of `limits.size`.
     """
@@ -44,79 +51,118 @@ class Batcher(Generic[T, R]):
         self._flush = flush
         self._limits = limits
         self._size = size
-        self._waiting: deque[tuple[T, int, asyncio.Future[R]]] = deque()
+        self._waiting: deque[tuple[T, int, Told[R]]] = deque()
         self._waiting_size = 0
-        self._running = 0
-        self._due = False
-        self._flushes = asyncio.TaskGroup()
+        self._flushing = 0
+        # Workers that have nothing to do, and whether one of them has been called.
+        self._idle: list[asyncio.Future[None]] = []
+        self._called = False
+        self._closing = False
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Batcher[T, R]"]:
         """Serve callers until the block ends; what was submitted by then is still flushed."""
-        async with self._flushes:
-            try:
-                yield self
-            finally:
-                # A flush starts the ones after it.
-                self._start()
+        try:
+            async with asyncio.TaskGroup() as workers:
+                for _ in range(self._limits.flushes):
+                    workers.create_task(self._work())
+                try:
+                    yield self
+                finally:
+                    self._closing = True
+                    self._call_all()
+        finally:
+            while self._waiting:
+                self._tell(self._take(), [])
 
     async def submit(self, item: T) -> R:
         """Put an item into the next batch and wait for its answer; a caller that goes away does not take it back."""
-        return await self.put(item)
+        answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self.put(item, partial(_resolve, answer))
+        return await answer
 
-    def put(self, item: T) -> asyncio.Future[R]:
-        """Put an item into the next batch; give what its answer comes in, which the caller may end before."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[R] = loop.create_future()
+    def put(self, item: T, told: Told[R]) -> None:
+        """Put an item into the next batch; `told` is called with its answer, later and once."""
         size = self._size(item)
-        self._waiting.append((item, size, answer))
+        self._waiting.append((item, size, told))
         self._waiting_size += size
-        if not self._due and self._may_start():
-            # Not at once: whoever else has come in this turn of the loop goes along.
-            self._due = True
-            loop.call_soon(self._start)
-        return answer
+        # Whoever else comes before the worker does, in this turn of the loop, goes along.
+        if self._idle and not self._called:
+            self._call()
 
     def _may_start(self) -> bool:
-        limits = self._limits
-        if not self._waiting or self._running >= limits.flushes:
+        if not self._waiting:
             return False
+        limits = self._limits
         full = len(self._waiting) >= limits.items or self._waiting_size >= limits.size
-        return full or self._running < limits.eager
+        return full or self._flushing < limits.eager
 
-    def _start(self) -> None:
-        self._due = False
-        while self._may_start():
-            self._running += 1
-            self._flushes.create_task(self._run(self._take()))
+    def _call(self) -> None:
+        """Have an idle worker begin, if there is one and something for it."""
+        if self._idle and self._may_start():
+            self._called = True
+            self._idle.pop().set_result(None)
 
-    def _take(self) -> list[tuple[T, asyncio.Future[R]]]:
-        batch: list[tuple[T, asyncio.Future[R]]] = []
+    def _call_all(self) -> None:
+        while self._idle:
+            self._idle.pop().set_result(None)
+
+    async def _work(self) -> None:
+        while not (self._closing and not self._waiting):
+            if self._may_start():
+                await self._run(self._take())
+            else:
+                call = asyncio.get_running_loop().create_future()
+                self._idle.append(call)
+                try:
+                    await call
+                finally:
+                    self._called = False
+                    if call.cancelled():
+                        self._idle.remove(call)
+        # The others need wait for nothing more either.
+        self._call_all()
+
+    def _take(self) -> list[tuple[T, Told[R]]]:
+        batch: list[tuple[T, Told[R]]] = []
         total = 0
         while self._waiting and len(batch) < self._limits.items:
-            item, size, answer = self._waiting[0]
+            item, size, told = self._waiting[0]
             if batch and total + size > self._limits.size:
                 break
             total += size
-            batch.append((item, answer))
+            batch.append((item, told))
             self._waiting.popleft()
         self._waiting_size -= total
         return batch
 
-    async def _run(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
+    async def _run(self, batch: list[tuple[T, Told[R]]]) -> None:
+        self._flushing += 1
+        # There may be enough for another worker, too.
+        self._call()
+        answers: Sequence[R | Exception] = []
         try:
             answers = await self._flush([item for item, _ in batch])
-            # A caller that went away has cancelled its future.
-            for (_, future), answer in zip(batch, answers, strict=True):
-                if not future.done():
-                    future.set_result(answer)
-        except Exception as fault:  # noqa: BLE001 - not swallowed: every caller of the batch gets it
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(fault)
-                    future.exception()  # a caller that goes away now does not make it an exception nobody saw
+        except Exception as fault:  # noqa: BLE001 - not swallowed: every caller of the batch is told
+            answers = [fault] * len(batch)
         finally:
-            for _, future in batch:
-                future.cancel()
-            self._running -= 1
-            self._start()
+            self._flushing -= 1
+            self._tell(batch, answers)
+
+    def _tell(self, batch: list[tuple[T, Told[R]]], answers: Sequence[R | Exception]) -> None:
+        for n, (_, told) in enumerate(batch):
+            try:
+                told(answers[n] if n < len(answers) else Unavailable("no answer for this item"))
+            except Exception:  # noqa: BLE001 - logged; the others of the batch wait for their answers
+                structlog.get_logger().exception("answer not taken")
+
+
+def _resolve(future: asyncio.Future[R], answer: R | Exception) -> None:
+    """Let a caller that waits have its answer; one that went away has cancelled its future."""
+    if future.done():
+        return
+    if isinstance(answer, Exception):
+        future.set_exception(answer)
+        future.exception()  # a caller that goes away now does not make it an exception nobody saw
+    else:
+        future.set_result(answer)

@@ -1,10 +1,14 @@
 """The metrics registry of a process. A metric is declared here once: its name, meaning and labels document it."""
 
+import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 from typing_extensions import override
 
 # Seconds; the accept path answers in milliseconds, a delivery in seconds.
@@ -20,13 +24,9 @@ class RelayMetrics:
             "relay_connections", "Connections by how they were met.", ["result"], registry=registry
         )
         self.auth = Counter("relay_auth_attempts", "AUTH attempts by result.", ["result"], registry=registry)
-        self.messages = Counter("relay_messages", "Messages by the reply to DATA.", ["result"], registry=registry)
-        self.bytes = Counter("relay_message_bytes", "Octets of accepted messages.", registry=registry)
+        self.messages = MessageCounts(registry)
         self.bytes_in_flight = Gauge(
             "relay_bytes_in_flight", "Octets of messages in memory now, on their way to the queue.", registry=registry
-        )
-        self.accept_seconds = Histogram(
-            "relay_accept_seconds", "End of DATA to the final reply.", buckets=_LATENCY, registry=registry
         )
         self.cache_up = Gauge("relay_cache_up", "1 while the shared cache answers.", registry=registry)
         self.quota_refusals = Counter(
@@ -51,6 +51,45 @@ class RelayMetrics:
             "relay_certificate_reloads", "Changes of certificate files by result.", ["result"], registry=registry
         )
         self.reloads = Counter("relay_reloads", "Reloads of the settings by result.", ["result"], registry=registry)
+
+
+class MessageCounts(Collector):
+    """What the relay counts for each message, in plain numbers; the library's counters take 4 µs of one.
+
+    Args:
+        registry: where it is shown.
+
+    Attributes:
+        octets: of accepted messages.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._results = {"accepted": 0, "deferred": 0, "refused": 0}
+        self._durations = [0] * (len(_LATENCY) + 1)
+        self._seconds = 0.0
+        self.octets = 0
+        registry.register(self)
+
+    def count(self, result: str, seconds: float) -> None:
+        """Count a message by the reply to it, and how long it waited for that."""
+        self._results[result] += 1
+        self._durations[bisect_left(_LATENCY, seconds)] += 1
+        self._seconds += seconds
+
+    @override
+    def collect(self) -> Iterator[Metric]:
+        results = CounterMetricFamily("relay_messages", "Messages by the reply to DATA.", labels=["result"])
+        for result, count in self._results.items():
+            results.add_metric([result], count)
+        yield results
+        yield CounterMetricFamily("relay_message_bytes", "Octets of accepted messages.", self.octets)
+        bounds = map(floatToGoString, (*_LATENCY, math.inf))
+        yield HistogramMetricFamily(
+            "relay_accept_seconds",
+            "End of DATA to the final reply.",
+            list(zip(bounds, accumulate(self._durations), strict=True)),
+            self._seconds,
+        )
 
 
 class WorkerMetrics:

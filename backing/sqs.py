@@ -23,17 +23,19 @@ MAX_BATCH_TEXT = MAX_BATCH_BYTES - 16_384
 FAULTS = (BotoCoreError, ClientError, HttpError, TimeoutError, OSError)
 
 
-@dataclass(frozen=True, slots=True)
 class Outgoing:
     """One message to send: its text, and the account whose fair share of the queue it uses.
 
-    Attributes:
+    Args:
         text: ASCII without control characters, as `mail.job.encode` writes it.
         group: letters, digits and hyphens.
     """
 
-    text: str
-    group: str
+    __slots__ = ("group", "text")
+
+    def __init__(self, text: str, group: str) -> None:
+        self.text = text
+        self.group = group
 
     @property
     def size(self) -> int:

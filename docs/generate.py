@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from prometheus_client import CollectorRegistry
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
@@ -116,14 +117,19 @@ def metrics() -> str:
     for title, declare in (("Relay", RelayMetrics), ("Worker", WorkerMetrics)):
         registry = CollectorRegistry()
         declared = declare(registry)
-        labels = {m._name: m._labelnames for m in vars(declared).values()}  # noqa: SLF001 - a family tells its labels only once used
+        # A family tells its labels only once used.
+        labels = {m._name: m._labelnames for m in vars(declared).values() if isinstance(m, MetricWrapperBase)}  # noqa: SLF001
         lines += ["", f"## {title}", "", "| metric | type | labels | meaning |", "|---|---|---|---|"]
-        lines += [_metric(family, labels[family.name]) for family in registry.collect()]
+        lines += [_metric(family, labels.get(family.name) or _used(family)) for family in registry.collect()]
     pool = CollectorRegistry()
     PoolMetrics(pool, dict)
     lines += ["", "## Pool of PostgreSQL connections", "", "| metric | type | labels | meaning |", "|---|---|---|---|"]
-    lines += [_metric(family, tuple(sorted(family.samples[0].labels.keys() - {"le"}))) for family in pool.collect()]
+    lines += [_metric(family, _used(family)) for family in pool.collect()]
     return "\n".join(lines) + "\n"
+
+
+def _used(family: Metric) -> tuple[str, ...]:
+    return tuple(sorted(family.samples[0].labels.keys() - {"le"})) if family.samples else ()
 
 
 def _metric(family: Metric, labels: tuple[str, ...]) -> str:

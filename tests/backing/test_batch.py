@@ -3,8 +3,10 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from backing.batch import Batcher, Limits
+from mail.errors import Unavailable
 
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -151,5 +153,74 @@ def test_no_more_flushes_run_at_a_time_than_allowed(flushes: int) -> None:
         async with Batcher(flush, Limits(items=1, size=1, flushes=flushes)).running() as batcher:
             assert await asyncio.gather(*(batcher.submit(n) for n in range(20))) == list(range(20))
         assert most == flushes
+
+    run(scenario)
+
+
+def test_whoever_cannot_take_its_answer_harms_no_other_of_its_batch() -> None:
+    async def scenario() -> None:
+        recorder, told = Recorder(), []
+
+        def broken(_: object) -> None:
+            raise RuntimeError("cannot take it")
+
+        with capture_logs() as lines:
+            async with Batcher(recorder.flush, Limits(items=10, size=100)).running() as batcher:
+                batcher.put("a", broken)
+                batcher.put("b", told.append)
+                recorder.go.set()
+        assert recorder.batches == [["a", "b"]]
+        assert told == ["B"]
+        assert [line["event"] for line in lines] == ["answer not taken"]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("answers", [[], ["A"], ["A", "B", "C"]])
+def test_an_item_without_an_answer_is_told_so(answers: list[str]) -> None:
+    async def scenario() -> list[str]:
+        async def flush(_: Sequence[str]) -> list[str]:
+            return answers
+
+        told: list[str | Exception] = []
+        async with Batcher(flush, Limits(items=10, size=100)).running() as batcher:
+            batcher.put("a", told.append)
+            batcher.put("b", told.append)
+        return [str(answer) for answer in told]
+
+    missing = ["no answer for this item"] * 2
+    assert asyncio.run(scenario()) == [*answers, *missing][:2]
+
+
+def test_when_all_is_given_up_every_caller_is_told() -> None:
+    async def scenario() -> None:
+        recorder = Recorder()
+        told: list[str | Exception] = []
+
+        async def serve() -> None:
+            async with Batcher(recorder.flush, Limits(items=1, size=100, flushes=1)).running() as batcher:
+                for item in "abc":
+                    batcher.put(item, told.append)
+                await asyncio.Event().wait()
+
+        serving = asyncio.ensure_future(serve())
+        await recorder.begun.wait()
+        serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+        assert recorder.batches == [["a"]]
+        assert [type(answer) for answer in told] == [Unavailable] * 3
+
+    run(scenario)
+
+
+def test_an_idle_worker_takes_what_comes_at_any_time() -> None:
+    async def scenario() -> None:
+        recorder = Recorder()
+        recorder.go.set()
+        async with Batcher(recorder.flush, Limits(items=2, size=100, flushes=3)).running() as batcher:
+            for _ in range(3):
+                assert await asyncio.gather(*map(batcher.submit, "abcde")) == ["A", "B", "C", "D", "E"]
+        assert sorted(map(len, recorder.batches)) == [1, 1, 1, 2, 2, 2, 2, 2, 2]
 
     run(scenario)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from backing.log import Lines, names_secret
+from backing.log import Lines, secrets_among
 
 LINES = """
 import logging, structlog
@@ -69,9 +69,41 @@ def test_the_level_can_be_changed_for_all_loggers_at_any_time() -> None:
 
 @pytest.mark.parametrize("key", ["password", "Secret", "api_token", "Authorization", "private_key"])
 def test_a_key_that_names_a_secret_hides_its_value(key: str) -> None:
-    assert names_secret(key)
+    assert secrets_among(("event", key)) == (key,)
     assert json.loads(Lines("relay")(None, "info", {key: "hush", "event": "x"}))[key] == "***"
 
 
 def test_other_keys_hide_nothing() -> None:
-    assert not any(names_secret(key) for key in ("event", "user", "session", "account", "size", "result"))
+    assert secrets_among(("event", "user", "session", "account", "size", "result")) == ()
+
+
+ODD = """
+import structlog
+from backing import log
+from backing.signing import Keys
+log.configure("relay", "INFO")
+logger = structlog.get_logger().bind(session="S", peer="P")
+logger.info("first")
+logger.info("second", session="T")
+logger.info("huge", number=2**70)
+logger.info("half", text="a\\ud800b")
+logger.info("keys", keys=Keys("id", "hush", "hush"))
+logger.bind(api_token="hush").info("bound", quoted='"\\n\\x7f\\u2028')
+"""
+
+
+def test_odd_facts_are_written_and_a_fact_of_the_event_goes_before_a_bound_one() -> None:
+    run = subprocess.run([sys.executable, "-c", ODD], capture_output=True, check=True)
+    assert b"hush" not in run.stdout
+    found = [json.loads(line, object_pairs_hook=list) for line in run.stdout.splitlines()]
+    assert all(len({name for name, _ in pairs}) == len(pairs) for pairs in found)
+    shown = [{name: value for name, value in pairs if name not in {"timestamp", "level", "service"}} for pairs in found]
+    bound = {"session": "S", "peer": "P"}
+    assert shown == [
+        bound | {"event": "first"},
+        bound | {"event": "second", "session": "T"},
+        bound | {"event": "huge", "number": 2**70},
+        bound | {"event": "half", "text": "a\ud800b"},
+        bound | {"event": "keys", "keys": "Keys(access_key='id')"},
+        bound | {"event": "bound", "api_token": "***", "quoted": '"\n\x7f\u2028'},
+    ]

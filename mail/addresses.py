@@ -3,7 +3,8 @@
 import ipaddress
 import re
 import unicodedata
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from mail.errors import Refused
 
@@ -17,11 +18,12 @@ _DOT_STRING = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 _QUOTED = re.compile(r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e\u00a1-\U0010ffff]|\\[\x20-\x7e])*"')
 _LABEL = r"[A-Za-z0-9_\u00a1-\U0010ffff](?:[A-Za-z0-9_\-\u00a1-\U0010ffff]{0,61}[A-Za-z0-9_\u00a1-\U0010ffff])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+# What nearly all addresses are.
+_USUAL = re.compile(rf"({_ATOM}(?:\.{_ATOM})*)@({_LABEL}(?:\.{_LABEL})*)")
 _SOURCE_ROUTE = re.compile(r"@[^:<>\s]+(?:,@[^:<>\s]+)*:")
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """One mailbox: the local part as written, the domain in lower case."""
 
     local: str
@@ -42,6 +44,9 @@ def parse_mailbox(text: str) -> Address:
     Raises:
         Refused: 501 5.1.3 (RFC 3463: bad address syntax), naming what is wrong.
     """
+    usual = _USUAL.fullmatch(text)
+    if usual and text.isascii() and len(text) <= MAX_PATH and len(usual[1]) <= MAX_LOCAL_PART:
+        return Address(usual[1], usual[2].lower())
     local, at, domain = text.rpartition("@")
     if not at:
         raise _bad("an address needs a local part, @ and a domain")
@@ -69,8 +74,12 @@ def parse_domain(text: str) -> str:
     return text.lower()
 
 
+@lru_cache(maxsize=1024)
 def parse_reverse_path(text: str) -> Address | None:
-    """Read what follows `MAIL FROM:` between and with its angle brackets; None is the null path `<>`."""
+    """Read what follows `MAIL FROM:` between and with its angle brackets; None is the null path `<>`.
+
+    Applications send from the same few addresses, so what was read is kept.
+    """
     inner = _inside_brackets(text)
     return parse_mailbox(inner) if inner else None
 
@@ -112,9 +121,8 @@ def _a_label(label: str) -> str:
 def _inside_brackets(text: str) -> str:
     if not (text.startswith("<") and text.endswith(">")):
         raise _bad("a path stands in angle brackets")
-    inner = text[1:-1]
-    route = _SOURCE_ROUTE.match(inner)
-    return inner[route.end() :] if route else inner
+    route = _SOURCE_ROUTE.match(text, 1) if text[1:2] == "@" else None
+    return text[route.end() if route else 1 : -1]
 
 
 def _address_literal(text: str) -> str:

@@ -19,7 +19,7 @@ class Marks(NamedTuple):
     Attributes:
         chosen: its X-Idempotency-Key, or None.
         message_id: its Message-ID, or None.
-        sha256: digest of the message without what we put before it.
+        sha256: digest of its content, without what we put before it.
     """
 
     chosen: str | None
@@ -37,12 +37,10 @@ def dedupe_key(credential: UUID, mail_from: str, recipients: Iterable[str], mark
         marks: of the message.
     """
     if marks.chosen:
-        return _digest(credential.bytes, b"key", marks.chosen.encode())
-    if not marks.message_id:
+        texts = [credential.hex, "key", marks.chosen]
+    elif marks.message_id:
+        # Neither a path nor a digest has a NUL, and the Message-ID comes last.
+        texts = [credential.hex, "message", mail_from, *sorted(recipients), marks.sha256.hex(), marks.message_id]
+    else:
         return None
-    envelope = "\0".join([mail_from, *sorted(recipients)])
-    return _digest(credential.bytes, b"message", marks.message_id.encode(), envelope.encode(), marks.sha256)
-
-
-def _digest(*parts: bytes) -> bytes:
-    return hashlib.sha256(b"".join([len(part).to_bytes(4, "big") + part for part in parts])).digest()
+    return hashlib.sha256("\0".join(texts).encode()).digest()

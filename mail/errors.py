@@ -1,10 +1,9 @@
 """What goes wrong with mail, whose fault it is, and what the peer is told."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """An SMTP reply with its enhanced status code (RFC 5321, section 4.2; RFC 2034)."""
 
     code: int

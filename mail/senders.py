@@ -32,7 +32,9 @@ def check_sender(account: Account, sender: Address | None) -> None:
     Raises:
         Refused: 550 5.7.1, naming the domain and the allowed ones.
     """
-    if sender is None or domain_allowed(sender.domain, account.allowed_domains):
+    if sender is None or sender.domain in account.allowed_domains:
+        return
+    if domain_allowed(sender.domain, account.allowed_domains):
         return
     raise _refused(f"Account {account.name} may not send from {sender.domain}; allowed: {_allowed(account)}")
 

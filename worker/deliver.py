@@ -107,7 +107,10 @@ class Courier:
 
     async def _body(self, job: Job) -> bytes:
         body = job.body if isinstance(job.body, bytes) else await self._bodies.get(job.body)
-        digest = hashlib.sha256(body) if len(body) < _HASH_INLINE else await asyncio.to_thread(hashlib.sha256, body)
+        content = memoryview(body)[job.head :]
+        digest = (
+            hashlib.sha256(content) if len(body) < _HASH_INLINE else await asyncio.to_thread(hashlib.sha256, content)
+        )
         if digest.digest() != job.sha256:
             where = job.body.key if isinstance(job.body, StoredBody) else "the queue"
             raise BodyMissing(f"what lies in {where} is not what was accepted")

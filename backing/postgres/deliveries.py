@@ -235,6 +235,7 @@ def _job_row(job: Job, queued_at: datetime) -> dict[str, Any]:
         "header_message_id": job.header_message_id.replace("\0", "\ufffd") if job.header_message_id else None,
         "size": job.size,
         "sha256": job.sha256.hex(),
+        "head": job.head,
         "smtputf8": job.smtputf8,
         "eight_bit": job.eight_bit,
         "ret": job.ret,
@@ -266,8 +267,9 @@ def _job(row: tuple[Any, ...]) -> Job:
         ret=row[11],
         envid=row[12],
         require_tls=row[13],
-        body=StoredBody(row[14], row[15]),
-        recipients=tuple(Recipient(*recipient) for recipient in row[16]),
+        head=row[14],
+        body=StoredBody(row[15], row[16]),
+        recipients=tuple(Recipient(*recipient) for recipient in row[17]),
     )
 
 

@@ -15,14 +15,15 @@ WHERE submission.expires_at <= EXCLUDED.expires_at - make_interval(secs => %(win
 WITH job AS (
     SELECT * FROM jsonb_to_recordset(%(jobs)s) AS job (
         id uuid, account_id uuid, credential_id uuid, session text, mail_from text, header_message_id text,
-        size bigint, sha256 text, smtputf8 boolean, eight_bit boolean, ret text, envid text, require_tls boolean,
-        dedupe text, body_bucket text, body_key text, accepted_at timestamptz, queued_at timestamptz, recipients jsonb)
+        size bigint, sha256 text, head integer, smtputf8 boolean, eight_bit boolean, ret text, envid text,
+        require_tls boolean, dedupe text, body_bucket text, body_key text, accepted_at timestamptz, queued_at timestamptz, recipients jsonb)
 ), new AS (
     INSERT INTO message (id, account_id, credential_id, session, mail_from, header_message_id, size, sha256, smtputf8,
-                         eight_bit, ret, envid, require_tls, duplicate_of, body_bucket, body_key, accepted_at, queued_at, expires_at)
+                         eight_bit, ret, envid, require_tls, head, duplicate_of, body_bucket, body_key, accepted_at,
+                         queued_at, expires_at)
     SELECT job.id, job.account_id, job.credential_id, job.session, job.mail_from, job.header_message_id, job.size,
            decode(job.sha256, 'hex'), job.smtputf8, job.eight_bit, job.ret, job.envid, job.require_tls,
-           nullif(submission.message_id, job.id), job.body_bucket, job.body_key, job.accepted_at, job.queued_at,
+           job.head, nullif(submission.message_id, job.id), job.body_bucket, job.body_key, job.accepted_at, job.queued_at,
            job.accepted_at + make_interval(secs => %(expiry)s)
     FROM job LEFT JOIN submission
          ON submission.account_id = job.account_id AND submission.key = decode(job.dedupe, 'hex')
@@ -168,7 +169,7 @@ RETURNING delivery.id, delivery.lease_token;
 -- What waits with its body in S3 and should be on the queue now; rows that another dispatcher holds are its business.
 SELECT message.id, message.account_id, message.credential_id, message.session, message.mail_from, message.accepted_at,
        message.header_message_id, message.sha256, message.size, message.smtputf8, message.eight_bit, message.ret,
-       message.envid, message.require_tls, message.body_bucket, message.body_key,
+       message.envid, message.require_tls, message.head, message.body_bucket, message.body_key,
        (SELECT jsonb_agg(jsonb_build_array(address, notify, orcpt) ORDER BY n) FROM recipient
         WHERE recipient.message_id = message.id AND recipient.account_id = message.account_id)
 FROM delivery JOIN message ON message.id = delivery.message_id AND message.account_id = delivery.account_id

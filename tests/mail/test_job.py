@@ -26,6 +26,7 @@ JOB = Job(
     header_message_id="<1@example.com>",
     sha256=bytes(32),
     size=10,
+    head=3,
     smtputf8=True,
     eight_bit=True,
     ret="HDRS",
@@ -41,7 +42,7 @@ GOLDEN = (
     '"accepted_at":"2026-11-22T12:00:00.123456+00:00",'
     '"dedupe":"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",'
     '"header_message_id":"<1@example.com>",'
-    '"sha256":"0000000000000000000000000000000000000000000000000000000000000000","size":10,'
+    '"sha256":"0000000000000000000000000000000000000000000000000000000000000000","size":10,"head":3,'
     '"smtputf8":true,"eight_bit":true,"ret":"HDRS","envid":"QQ+2B","require_tls":true,"body":{"b64":"AP8NCi4NCg=="}}'
 )
 
@@ -53,8 +54,8 @@ def test_the_wire_format_of_version_1() -> None:
 
 def test_a_job_of_an_older_relay_asks_for_no_more_than_it_could() -> None:
     document = json.loads(GOLDEN)
-    del document["require_tls"]
-    assert decode(json.dumps(document)) == JOB._replace(require_tls=False)
+    del document["require_tls"], document["head"]
+    assert decode(json.dumps(document)) == JOB._replace(require_tls=False, head=0)
 
 
 def test_a_stored_body_travels_as_its_place() -> None:
@@ -80,6 +81,7 @@ jobs = st.builds(
     header_message_id=st.none() | st.text(max_size=50),
     sha256=st.binary(min_size=32, max_size=32),
     size=st.integers(min_value=0),
+    head=st.integers(min_value=0),
     smtputf8=st.booleans(),
     eight_bit=st.booleans(),
     ret=st.sampled_from([None, "FULL", "HDRS"]),
@@ -97,7 +99,7 @@ def as_dict(job: Job) -> dict[str, object]:
         "id": str(job.id),
         "account_id": str(job.account_id),
         "credential_id": str(job.credential_id) if job.credential_id else None,
-        "recipients": [dataclasses.asdict(recipient) for recipient in job.recipients],
+        "recipients": [recipient._asdict() for recipient in job.recipients],
         "accepted_at": job.accepted_at.isoformat(),
         "dedupe": job.dedupe.hex() if job.dedupe else None,
         "sha256": job.sha256.hex(),

@@ -13,6 +13,7 @@ _TRANSIENT: Final = range(400, 500)
 
 OK: Final = Reply(250, "2.0.0", "OK")
 BYE: Final = Reply(221, "2.0.0", "Goodbye")
+GO_AHEAD: Final = b"354 End data with <CR><LF>.<CR><LF>"
 START_TLS: Final = Reply(220, "2.0.0", "Ready to start TLS")
 SIGNED_IN: Final = Reply(235, "2.7.0", "Authentication succeeded")
 SENDER_OK: Final = Reply(250, "2.1.0", "Sender OK")
@@ -67,26 +68,31 @@ def too_large(limit: int) -> Refused:
     return Refused(552, "5.3.4", f"Message too large; the limit is {limit} octets")
 
 
-def text_of(reply: Reply, session: str) -> str:
-    """Words of a reply on one line; one that asks to try again names the session, for whoever asks us about it."""
-    words = _words(reply)
-    return f"{words} ref={session}" if reply.code in _TRANSIENT else words
+def line_of(reply: Reply, session: str) -> bytes:
+    """A reply on one line; one that asks to try again names the session, for whoever asks us about it."""
+    line = _line(reply)
+    return b"%b ref=%b" % (line, session.encode("ascii")) if reply.code in _TRANSIENT else line
 
 
 @lru_cache(maxsize=256)
-def _words(reply: Reply) -> str:
-    return _CONTROLS.sub("?", str(reply))[:_MAX_TEXT]
+def _line(reply: Reply) -> bytes:
+    return _CONTROLS.sub("?", str(reply))[:_MAX_TEXT].encode("ascii", "backslashreplace")
 
 
-def greeting(hostname: str) -> str:
-    """Words that a session begins with; RFC 2034 gives them no enhanced code."""
-    return f"220 {hostname} ESMTP"
+def queued(message: str) -> bytes:
+    """The reply to a message that is safe, without which none is; it names it."""
+    return f"250 2.0.0 queued as {message}".encode("ascii")
+
+
+def greeting(hostname: str) -> bytes:
+    """What a session begins with; RFC 2034 gives it no enhanced code."""
+    return f"220 {hostname} ESMTP".encode("ascii")
 
 
 @lru_cache(maxsize=64)
 def capabilities(
     hostname: str, max_message_bytes: int, max_recipients: int, mechanisms: tuple[str, ...], *, secure: bool
-) -> str:
+) -> bytes:
     """Answer to EHLO, all its lines in one (RFC 5321, 4.1.1.1).
 
     BINARYMIME (RFC 3030) is not among them: what has it can only go on by BDAT, and our providers take DATA.
@@ -111,4 +117,4 @@ def capabilities(
     ]
     # RFC 4954, 4: AUTH is not offered where the credential would travel in the open. RFC 8689, 2: nor is REQUIRETLS.
     lines += ["REQUIRETLS", f"AUTH {' '.join(mechanisms)}"] if secure else ["STARTTLS"]
-    return "\r\n".join([*(f"250-{line}" for line in lines[:-1]), f"250 {lines[-1]}"])
+    return "\r\n".join([*(f"250-{line}" for line in lines[:-1]), f"250 {lines[-1]}"]).encode("ascii")

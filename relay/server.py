@@ -11,7 +11,8 @@ from typing_extensions import override
 
 from relay.policy.census import Census
 from relay.policy.load import DRAINING, SESSIONS, Load, Shed, account_sessions, address_sessions
-from relay.smtp.dialogue import Dialogue, Register
+from relay.smtp.dialogue import Dialogue
+from relay.smtp.register import Register
 from relay.smtp.session import RelaySMTP
 from relay.smtp.visit import House
 from relay.wire.protocol import LINGER_SECONDS
@@ -47,15 +48,15 @@ class RelayServer(Register):
 
     def __init__(self, house: House, load: Load | None = None) -> None:
         self._house = house
-        self._load = load or Load()
+        self.load = load or Load()
         self._census = Census()
         self._listeners: list[asyncio.Server] = []
         self.addresses: list[tuple[str, int]] = []
         self._tasks = asyncio.TaskGroup()
         self._talking: dict[Dialogue, asyncio.Task[None]] = {}
         self._connected: set[Dialogue] = set()
-        self._draining = False
-        self._dismissing = False
+        self.draining = False
+        self.dismissing = False
         self._hurried = False
         self._changed = asyncio.Event()
         self.stopping = asyncio.Event()
@@ -63,21 +64,11 @@ class RelayServer(Register):
         self.tally = Tally()
 
     @property
-    @override
-    def draining(self) -> bool:
-        return self._draining
-
-    @property
-    @override
-    def dismissing(self) -> bool:
-        return self._dismissing
-
-    @property
     def busy(self) -> bool:
         """Whether ending the task now would disturb somebody: mail on its way, or enough sessions signed in."""
         if self._census.signed_in > self._house.settings.relay_protect_sessions:
             return True
-        return any(session.envelope.mail_from is not None for session in self._talking)
+        return any(session.amid_mail for session in self._talking)
 
     @property
     def sessions(self) -> list[Dialogue]:
@@ -116,10 +107,10 @@ class RelayServer(Register):
         self.ready = False
         await self._until(lambda: self._hurried, settings.relay_grace_seconds)
         self._close_listeners()
-        self._draining = True
+        self.draining = True
         patience = min(settings.relay_idle_drain_seconds, settings.relay_drain_seconds)
         await self._until(self._left, patience)
-        self._dismissing = True
+        self.dismissing = True
         for session in self.sessions:
             session.drain()
         await self._until(self._left, settings.relay_drain_seconds - patience)
@@ -143,14 +134,14 @@ class RelayServer(Register):
     def welcome(self, session: Dialogue) -> Shed | None:
         settings, peer = self._house.settings, session.session.peer
         neighbours = self._census.meet(session, peer)
-        if self._draining:
+        if self.draining:
             return DRAINING
         if len(self._talking) > settings.relay_max_connections:
             return SESSIONS
         limit = settings.relay_max_sessions_per_address
         if limit and neighbours > limit and peer not in self._house.terms.exempt:
             return address_sessions(limit)
-        return self._load.objection
+        return self.load.objection
 
     @override
     def sign_in(self, session: Dialogue) -> Shed | None:
@@ -158,10 +149,6 @@ class RelayServer(Register):
         siblings = self._census.sign_in(session, account.id)
         limit = account.max_sessions or self._house.settings.relay_max_sessions_per_account
         return account_sessions(account.name, limit) if limit and siblings > limit else None
-
-    @override
-    def objection(self) -> Shed | None:
-        return self._load.objection
 
     @override
     def leave(self, session: Dialogue) -> None:

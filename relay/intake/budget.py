@@ -11,41 +11,18 @@ class Budget:
         limit: octets.
 
     Attributes:
-        held: octets held now.
+        held: octets held now; each message counts its own.
+        most: above this, messages that are coming in must be given up.
     """
 
-    __slots__ = ("_limit", "held")
+    __slots__ = ("_limit", "held", "most")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self.most = limit + limit // 2
         self.held = 0
 
     @property
     def full(self) -> bool:
         """Whether no new message may begin."""
         return self.held >= self._limit
-
-    @property
-    def overdrawn(self) -> bool:
-        """Whether messages that are coming in must be given up."""
-        return self.held > self._limit + self._limit // 2
-
-
-class Share:
-    """What one message has of a budget."""
-
-    __slots__ = ("_budget", "_octets")
-
-    def __init__(self, budget: Budget) -> None:
-        self._budget = budget
-        self._octets = 0
-
-    def hold(self, octets: int) -> None:
-        """Say how many octets the message holds from now on."""
-        self._budget.held += octets - self._octets
-        self._octets = octets
-
-    @property
-    def refused(self) -> bool:
-        """Whether the message has to go."""
-        return self._budget.overdrawn

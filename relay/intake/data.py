@@ -34,17 +34,22 @@ class DataReader:
         rest: what follows the end of the message, or None while the end is to come.
     """
 
-    __slots__ = ("_held", "_skip", "rest")
+    __slots__ = ("_begun", "_held", "_skip", "rest")
 
     def __init__(self) -> None:
+        self._begun = False
         # What may be the start of the end, or of a stuffed line: four octets at most.
-        self._held = _BEFORE
-        self._skip = len(_BEFORE)
+        self._held = b""
+        self._skip = 0
         self.rest: bytes | None = None
 
     def feed(self, piece: bytes) -> bytes:
         """Take the next piece of the stream; give the next piece of the message."""
-        data = self._held + piece
+        if not self._begun:
+            self._begun = bool(piece)
+            if piece.startswith(b"."):
+                self._held, self._skip = _BEFORE, len(_BEFORE)
+        data = self._held + piece if self._held else piece
         dot = _DOT.search(data)
         first = dot.start() if dot else len(data)
         end = data.find(_END, first)
@@ -101,24 +106,26 @@ class Strict(LineEnds):
 
     @override
     def take(self, piece: bytes) -> bytes:
-        self._line_ends.decode(piece.decode("latin-1"))
+        line_ends = self._line_ends
+        line_ends.decode(piece.decode("latin-1"))
         self._nul = self._nul or b"\0" in piece
-        self._judge()
+        if self._nul or line_ends.newlines != "\r\n":
+            self._judge()
         return piece
 
     @override
     def end(self) -> bytes:
         # Whether a CR at the end is bare is known only now.
         self._line_ends.decode("", final=True)
-        self._judge()
+        if self._line_ends.newlines != "\r\n":
+            self._judge()
         return b""
 
     def _judge(self) -> None:
+        # A text where it is one of the three, a tuple where there are several, None where there is none.
         seen = self._line_ends.newlines
-        if self._nul or (seen is not None and seen != "\r\n"):
-            # A text where it is one of the three, a tuple where there are several.
-            kinds = seen if isinstance(seen, tuple) else (seen,)
-            self.fault = next((fault for kind, fault in _BARE if kind in kinds), NUL)
+        kinds = seen if isinstance(seen, tuple) else (seen,)
+        self.fault = next((fault for kind, fault in _BARE if kind in kinds), NUL if self._nul else None)
 
 
 class Repaired(LineEnds):

@@ -60,9 +60,9 @@ class KnownCredentials:
         """Give what was last known, however old."""
         return self._known.get(username)
 
-    def fresh(self, credential: Credential) -> bool:
+    def fresh(self, credential: Credential | None) -> bool:
         """Whether this very credential is what the database last had, and not long ago."""
-        known = self._known.get(credential.username)
+        known = self._known.get(credential.username) if credential else None
         return known is not None and known.credential is credential and self._clock() < known.fresh_until
 
     def trusted(self, username: str) -> Known | None:

@@ -66,7 +66,11 @@ class _List:
     def __len__(self) -> int:
         return len(self.values) + len(self.later)
 
-    def has(self, number: int) -> bool:
+    def has(self, address: str) -> bool:
+        """Whether an address is on it; one in 10^13 others seems to be, too."""
+        if not (self.values or self.later):
+            return False
+        number = address_hash(address_key(address))
         at = bisect_left(self.values, number)
         return (at < len(self.values) and self.values[at] == number) or number in self.later
 
@@ -102,8 +106,8 @@ class SuppressionLists:
             finally:
                 reader.cancel()
 
-    def watch(self, account_id: UUID) -> None:
-        """Have the list of an account that sends at hand; to be called at each sign-in."""
+    def watch(self, account_id: UUID) -> "_List":
+        """Have the list of an account that sends at hand, and give it; to be called at each sign-in."""
         now = self._clock()
         known = self._known.get(account_id)
         if known is None:
@@ -111,6 +115,7 @@ class SuppressionLists:
         known.used = now
         if now - known.checked >= FRESH_SECONDS:
             self._want(account_id)
+        return known
 
     def refresh(self, account_id: UUID) -> None:
         """Read what is new: a notice says that the list has changed."""
@@ -124,20 +129,19 @@ class SuppressionLists:
 
     def suspects(self, account_id: UUID, address: str) -> bool:
         """Whether an address is suppressed, as far as the list is here; one in 10^13 others is suspected, too."""
-        self.watch(account_id)
-        known = self._known[account_id]
-        return len(known) > 0 and known.has(address_hash(address_key(address)))
+        return self.watch(account_id).has(address)
 
     def unsure(self, account_id: UUID, address: str) -> bool:
         """Whether `objection` has to be asked: for a suspected address, and for any before the first look at a list."""
-        return self.suspects(account_id, address) or not self._known[account_id].tried.is_set()
+        known = self.watch(account_id)
+        return not known.tried.is_set() or known.has(address)
 
     async def objection(self, account_id: UUID, address: str) -> Reply | None:
         """Say why a recipient is refused: 550 5.1.1, with the date and the reason."""
-        self.watch(account_id)
+        known = self.watch(account_id)
         with suppress(TimeoutError):
             async with asyncio.timeout(self._bounds.first_seconds):
-                await self._known[account_id].tried.wait()
+                await known.tried.wait()
         if not self.suspects(account_id, address) or self._clock() < self._ask_at:
             return None
         try:

@@ -2,15 +2,16 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Final
 
 from mail.errors import Refused
 from relay import replies
-from relay.wire.protocol import MAX_LINE
+from relay.wire.lines import MAX_LINE
 
 # RFC 5321 asks for 512 octets and each extension adds some (SIZE 26, SMTPUTF8 10, AUTH 500, DSN 600 ...).
 MAX_COMMAND: Final = 2048
+_SHORT: Final = MAX_COMMAND - len(b"\r\n")
 
 _CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
 # A path ends at the first ">" outside quotes. RFC 5321 forbids the space that some clients put after the colon.
@@ -89,13 +90,24 @@ def parse_command(line: bytes) -> tuple[str, str]:
         Refused: 500 5.5.2; the line is too long, has control characters (a bare CR or LF is one) or is not UTF-8.
         OutOfStep: the same of a BDAT; how much follows it will never be known.
     """
+    if line.isascii() and len(line) <= _SHORT:
+        text = line.decode()
+        # Of ASCII that is all but the control characters.
+        if text.isprintable():
+            head, _, argument = text.partition(" ")
+            return head.upper(), argument.strip(" ")
+    return _parse_unusual(line)
+
+
+def _parse_unusual(line: bytes) -> tuple[str, str]:
+    """Split a line that is long, not ASCII, or wrong."""
     head, _, rest = line.partition(b" ")
     verb = head.decode("ascii", "replace").upper()
     refusal = OutOfStep if verb.startswith("BDAT") else Refused
     if _CONTROLS.search(line):
-        raise refusal(*astuple(replies.BAD_OCTETS))
+        raise refusal(*replies.BAD_OCTETS)
     if len(line) + len(b"\r\n") > (MAX_LINE if verb == "AUTH" else MAX_COMMAND):
-        raise refusal(*astuple(replies.LINE_TOO_LONG))
+        raise refusal(*replies.LINE_TOO_LONG)
     try:
         return verb, rest.strip(b" ").decode()
     except UnicodeDecodeError:

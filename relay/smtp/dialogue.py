@@ -2,90 +2,61 @@
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-import structlog
 from typing_extensions import override
 
 from mail.errors import Refused, Reply
 from relay import replies
 from relay.policy.load import DRAINING, Shed
 from relay.smtp import commands, order
+from relay.smtp.chronicle import Chronicle
 from relay.smtp.masking import masked
-from relay.smtp.visit import Draft, House, Visit
-from relay.wire.entrance import Entrance
-from relay.wire.protocol import Goodbye, LineTooLong
+from relay.smtp.register import Register
+from relay.smtp.visit import ERROR, Draft, House, Visit
+from relay.wire.lines import LineTooLong
 from relay.wire.timers import Timer
+from relay.wire.waits import Goodbye
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 MAX_ERRORS: Final = 20
 # Commands of one peer that are obeyed before the other sessions have their turn: about a millisecond.
 _COMMANDS_IN_A_ROW: Final = 50
-_ERROR: Final = 500
-# How connections were met, by why they ended; every other one was served.
+# There was nothing to obey.
+_NOTHING: Final = object()
 # What a command's method gives: None, or, where something has to be waited for, the coroutine that does it. (Any, since
 # aiosmtpd has coroutines only, and what takes their place may not promise less.)
 Pending: TypeAlias = Any
-_MET: Final = {"no TLS": "tls_failed", "TLS timeout": "tls_failed", "turned away": "refused"}
 
 
-class Register(Protocol):
-    """Who keeps count of the sessions: the server."""
+class Dialogue(Chronicle):
+    """A session's course, without the commands themselves: their order, errors, drain.
 
-    @property
-    def draining(self) -> bool:
-        """Whether sessions are to leave at their next command."""
-
-    @property
-    def dismissing(self) -> bool:
-        """Whether sessions are to leave unasked as soon as nothing is under way."""
-
-    def approach(self, session: "Dialogue") -> None:
-        """Note a connection, of which the peer may not be known yet."""
-
-    def arrive(self, session: "Dialogue") -> None:
-        """Begin a session's conversation."""
-
-    def welcome(self, session: "Dialogue") -> Shed | None:
-        """Give what there is against a new session, of which the peer is known by now."""
-
-    def sign_in(self, session: "Dialogue") -> Shed | None:
-        """Give what there is against a session of the account that it has just signed in to."""
-
-    def objection(self) -> Shed | None:
-        """Give what there is against more mail."""
-
-    def leave(self, session: "Dialogue") -> None:
-        """Note that a session's conversation has ended."""
-
-    def lost(self, session: "Dialogue") -> None:
-        """Note that a session's connection is closed."""
-
-
-class Dialogue(Entrance):
-    """A session without the mail: order of commands, EHLO, STARTTLS, errors, drain.
+    Commands and messages are dealt with where their octets arrive. The session's task sleeps meanwhile, and is woken
+    for what has to be waited for, and for the end.
 
     Args:
         house: what it leans on.
         register: who keeps count of it.
         implicit_tls: whether TLS comes before the greeting.
+
+    Attributes:
+        amid_chunk: whether octets of a chunk are still to come.
     """
 
-    session: Visit
     envelope: Draft
 
     def __init__(self, house: House, register: Register, *, implicit_tls: bool) -> None:
-        terms = house.terms
-        super().__init__(asyncio.get_running_loop(), terms.timers, terms.balancers)
-        self.house = house
+        super().__init__(house)
         self._register = register
         self._implicit_tls = implicit_tls
         self._at_rest = False
-        self._known: dict[str, str] = {}
-        self._log: Any = None
         self._pending: Coroutine[Any, Any, None] | None = None
+        # Takes the input in place of commands, while a message comes by DATA; by BDAT, a command takes it.
+        self._taker: Callable[[], Pending] | None = None
+        self.amid_chunk = False
         self.envelope = Draft()
 
     @override
@@ -105,45 +76,31 @@ class Dialogue(Entrance):
             self.begin_tls(self.house.certificates.current(implicit_tls=True))
         self._register.arrive(self)
 
-    @property
-    def log(self) -> Any:
-        """Writes what happens, with what is known of the session; made when there is something to write."""
-        if self._log is None:
-            self._log = structlog.get_logger().bind(**self._known)
-        return self._log
-
-    def know(self, **facts: str) -> None:
-        """Have all further log lines tell this, too."""
-        self._known.update(facts)
-        self._log = None
-
-    @override
-    def turned_away(self, result: str, reason: str) -> None:
-        self.house.metrics.connections.labels(result).inc()
-        if result != "probe":
-            structlog.get_logger().warning("no client", proxy=self._balancer, reason=reason)
-
-    @property
-    @override
-    def line_timer(self) -> Timer:
-        if self.session.authenticated:
-            return self._timers.command
-        return self._timers.before_sign_in(self.loop.time() - self._began)
-
     @override
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
         self._register.lost(self)
 
+    @property
+    @override
+    def line_timer(self) -> Timer:
+        if self.busy:
+            return self._timers.commit
+        if self._taker:
+            return self._timers.data
+        if self.session.authenticated:
+            return self._timers.command
+        return self._timers.before_sign_in(self.loop.time() - self._began)
+
+    @property
+    def amid_mail(self) -> bool:
+        """Whether a transaction is open, or its message on its way to the queue."""
+        return self.busy or self.envelope.mail_from is not None
+
     def drain(self) -> None:
         """Leave now if nothing is under way, else as soon as it is done."""
-        if self._at_rest and self.envelope.mail_from is None and not self.unread_input:
-            self.interrupt(self._shed(DRAINING, DRAINING.reason))
-
-    def heed(self, objection: Shed | None, why: str | None = None) -> None:
-        """End the session where there is something against it; `why` is for the log."""
-        if objection:
-            raise self._shed(objection, why or objection.reason)
+        if self._at_rest and not self.amid_mail and not self.unread_input:
+            self.interrupt(self.shed(DRAINING, DRAINING.reason))
 
     def reset(self) -> None:
         """Forget the transaction and what has come of its message (RFC 5321, 4.1.1.5)."""
@@ -151,16 +108,16 @@ class Dialogue(Entrance):
         self.envelope = Draft()
 
     @override
-    def tell(self, line: str | bytes) -> None:
-        if self.house.transcripts.active and isinstance(line, str):
-            self.house.transcripts.server(self.session, line)
-        super().tell(line)
+    def tell(self, line: bytes) -> None:
+        if self.house.transcripts.active:
+            self.house.transcripts.server(self.session, line.decode("ascii"))
+        self._output.append(line)
 
     def say(self, reply: Reply) -> None:
         """Answer; errors count towards the end of the session."""
-        if reply.code >= _ERROR:
+        if reply.code >= ERROR:
             self.session.errors += 1
-        self.tell(replies.text_of(reply, self.session.id))
+        self.tell(replies.line_of(reply, self.session.id))
 
     async def converse(self) -> None:
         """Serve the peer until one of us ends it."""
@@ -175,19 +132,29 @@ class Dialogue(Entrance):
             self.log.exception("session broke")
             end = Goodbye("broken", replies.BROKEN)
         finally:
-            self.envelope.discard()
-            if self._pending:
-                self._pending.close()
+            self.abandon()
             if end.reply:
                 self.say(end.reply)
             self.finish()
             self._register.leave(self)
-            self._report(end.why, time.monotonic() - began)
+            self.report(end.why, time.monotonic() - began)
+
+    def abandon(self) -> None:
+        """Let go of what is under way: the session ends."""
+        self.envelope.discard()
+        if self._pending:
+            self._pending.close()
+
+    async def learn_tls(self) -> None:
+        """Wait for TLS, and note what it tells of the peer."""
+        facts = self.session.ssl = await self.tls_established()
+        self.session.tls = f"{facts['version']} {facts['cipher']}"
+        self.session.certificate_names = self.certificate_names
 
     @override
     async def _handle_client(self) -> None:
         if self._implicit_tls:
-            await self._learn_tls()
+            await self.learn_tls()
         self.heed(self._register.welcome(self), "turned away")
         too_often = await self.house.guard.admit(self.session.peer)
         self.heed(Shed("connection_rate", too_often) if too_often else None, "turned away")
@@ -203,16 +170,16 @@ class Dialogue(Entrance):
 
     @override
     def heard(self) -> None:
-        """Obey commands where they come; the session's task is woken for what it alone can do."""
-        if not (self._at_rest and self.waiting):
+        waiter = self._waiter
+        if not self._at_rest or waiter is None or waiter.done():
             super().heard()
             return
         try:
             self._obey_all()
-            if self._pending or self.gone or not self._reading:
+            if self._pending or self._ended or not self._reading:
                 super().heard()
-            else:
-                self.flush_soon()
+            elif self._output:
+                self._outbox.add(self)
         except Exception as end:  # noqa: BLE001 - what ends a session is for its task to tell
             self.interrupt(end)
 
@@ -225,24 +192,35 @@ class Dialogue(Entrance):
             self._at_rest = False
 
     def _obey_all(self) -> None:
-        """Obey the commands that have come, up to one that has to wait for something; this is then pending."""
+        """Obey what has come, up to what has to wait for something; this is then pending."""
         for _ in range(_COMMANDS_IN_A_ROW):
-            if self._register.dismissing and self.envelope.mail_from is None:
-                self.heed(DRAINING)
-            if self.session.errors >= MAX_ERRORS:
-                raise Goodbye("too many errors", replies.TOO_MANY_ERRORS)
+            if self._register.dismissing or self.session.errors >= MAX_ERRORS:
+                self._leave_in_time()
+            if self.busy or not self._input:
+                return
             try:
-                line = self.take_line() if self._writable else None
-                if line is None:
-                    return
-                self._pending = self._obey(line)
+                pending = (self._taker or self._obey_next)()
             except Exception as error:  # noqa: BLE001 - the edge of a command: logged there with its traceback
                 self._answer(error)
-            self.expect(self.line_timer)
-            if self._pending:
+                pending = None
+            if pending is _NOTHING:
+                return
+            if self._limit is self._timers.command and not self._taker and not self.busy:
+                self._since = self.loop.time()
+            else:
+                self.expect(self.line_timer)
+            if pending:
+                self._pending = pending
                 return
         # Nothing else would let the other sessions have their turn.
         self._pending = asyncio.sleep(0)
+
+    def _leave_in_time(self) -> None:
+        """End the session where it has no business any more, or too many mistakes."""
+        if self._register.dismissing and not self.amid_mail:
+            self.heed(DRAINING)
+        if self.session.errors >= MAX_ERRORS:
+            raise Goodbye("too many errors", replies.TOO_MANY_ERRORS)
 
     async def _finish_pending(self) -> None:
         assert self._pending  # noqa: S101 - the caller has looked
@@ -253,17 +231,21 @@ class Dialogue(Entrance):
             self._answer(error)
         self.expect(self.line_timer)
 
-    def _obey(self, line: bytes) -> Pending:
+    def _obey_next(self) -> Pending:
+        """Obey the next command, if it has come to its end."""
+        line = self.take_line() if self._writable else None
+        if line is None:
+            return _NOTHING
         if self.house.transcripts.active:
             self.house.transcripts.client(self.session, masked(line))
         verb, argument = commands.parse_command(line)
         if verb in order.FOREIGN:
             raise Goodbye("not SMTP", replies.NOT_SMTP)
-        if self._register.draining and self.envelope.mail_from is None and verb != "QUIT":
+        if self._register.draining and verb != "QUIT" and not self.amid_mail:
             self.heed(DRAINING)
         if verb not in order.NEEDS:
             raise replies.refusal(replies.NOT_IMPLEMENTED if verb in order.ABSENT else replies.UNKNOWN_COMMAND)
-        if verb in order.BARE and argument:
+        if argument and verb in order.BARE:
             raise Refused(501, "5.5.4", f"{verb} takes no argument")
         objection = order.objection(verb, self.session, self.envelope)
         if objection and verb not in order.LADEN:
@@ -282,90 +264,7 @@ class Dialogue(Entrance):
             self.say(error.reply)
         else:
             self.log.error("command broke", exc_info=error)
-            self.tell(replies.text_of(replies.INTERNAL_ERROR, self.session.id))
-
-    @override
-    def smtp_HELO(self, hostname: str) -> Pending:
-        self._greet(hostname, extended=False)
-        self.tell(f"250 {self.house.settings.relay_hostname}")
-
-    @override
-    def smtp_EHLO(self, hostname: str) -> Pending:
-        self._greet(hostname, extended=True)
-        settings, visit = self.house.settings, self.session
-        limits = (settings.relay_hostname, settings.relay_max_message_bytes, settings.relay_max_recipients)
-        self.tell(replies.capabilities(*limits, visit.mechanisms, secure=visit.ssl is not None))
-
-    @override
-    async def smtp_STARTTLS(self, arg: str) -> None:
-        if self.unread_input:
-            # Octets that came in the open may not pass for octets of the TLS session (RFC 3207, section 6).
-            raise Goodbye("injection", replies.INJECTION)
-        self.say(replies.START_TLS)
-        self.begin_tls(self.house.certificates.current(implicit_tls=False))
-        await self._learn_tls()
-        # RFC 3207, 4.2: what was learnt before TLS is forgotten.
-        self.session.host_name = None
-        self.session.extended_smtp = False
-        self.reset()
-
-    @override
-    def smtp_RSET(self, arg: str) -> Pending:
-        self.reset()
-        self.say(replies.OK)
-
-    @override
-    def smtp_NOOP(self, arg: str) -> Pending:
-        self.say(replies.OK)
-
-    @override
-    def smtp_VRFY(self, arg: str) -> Pending:
-        if not arg:
-            raise Refused(501, "5.5.4", "Syntax: VRFY address")
-        self.say(replies.CANNOT_VERIFY)
-
-    @override
-    def smtp_HELP(self, arg: str) -> Pending:
-        self.say(replies.HELP)
-
-    @override
-    def smtp_QUIT(self, arg: str) -> Pending:
-        raise Goodbye("quit", replies.BYE)
-
-    async def _learn_tls(self) -> None:
-        self.session.ssl = await self.tls_established()
-        self.session.certificate_names = self.certificate_names
-
-    def _shed(self, objection: Shed, why: str) -> Goodbye:
-        self.house.metrics.shed.labels(objection.reason).inc()
-        self.know(shed=objection.reason)
-        return Goodbye(why, objection.reply)
-
-    def _greet(self, hostname: str, *, extended: bool) -> None:
-        if not hostname or " " in hostname:
-            raise Refused(501, "5.5.4", "Give one name or address literal")
-        self.session.host_name = hostname
-        self.session.extended_smtp = extended
-        self.reset()
-
-    def _report(self, why: str, seconds: float) -> None:
-        """Count the session and log it, unless it was a load balancer that looked whether we are there."""
-        probe = not self.octets_in and _MET.get(why) != "refused"
-        self.house.metrics.connections.labels("probe" if probe else _MET.get(why, "served")).inc()
-        if probe:
-            return
-        visit = self.session
-        if self.house.transcripts.active:
-            self.house.transcripts.note(visit, f"session ended: {why}")
-        tls = visit.ssl or {}
-        self.log.info(
-            "session ended",
-            why=why,
-            seconds=round(seconds, 3),
-            accepted=visit.accepted,
-            refused=visit.refused,
-            deferred=visit.deferred,
-            errors=visit.errors,
-            tls=tls.get("version") or self.tls_fault,
-            **{name: tls[name] for name in ("cipher", "sni") if tls.get(name)},
-        )
+            if self._taker or self.amid_chunk:
+                # What is still to come of the message may not pass for commands.
+                raise Goodbye("broken", replies.BROKEN)
+            self.say(replies.INTERNAL_ERROR)

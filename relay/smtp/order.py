@@ -1,40 +1,56 @@
 """Which command is legal when (RFC 5321, 4.1.4; RFC 3207; RFC 4954): what each needs, and the reply where it lacks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from itertools import product
 from typing import Final, NamedTuple
 
 from mail.errors import Reply
 from relay.smtp.visit import Draft, Visit
 
 
-class Need(NamedTuple):
-    """Something that must be so for a command, and the reply if it is not."""
+class Facts(NamedTuple):
+    """What is so in a session.
 
-    met: Callable[[Visit, Draft], bool]
+    Attributes:
+        greeted: HELO or EHLO was said, since TLS began if it did.
+        extended: it was EHLO.
+        secure: TLS is on.
+        signed_in: AUTH has succeeded.
+        sender: MAIL was accepted, so that a transaction is open.
+        recipient: RCPT was accepted.
+        chunked: the message has begun to come, by BDAT.
+    """
+
+    greeted: bool
+    extended: bool
+    secure: bool
+    signed_in: bool
+    sender: bool
+    recipient: bool
+    chunked: bool
+
+
+class Need(NamedTuple):
+    """What must be so for a command: the name of a fact, what it must be, and the reply if it is not."""
+
+    fact: str
+    wanted: bool
     otherwise: Reply
 
 
-GREETED: Final = Need(lambda session, _: session.host_name is not None, Reply(503, "5.5.1", "Send EHLO first"))
-EXTENDED: Final = Need(lambda session, _: session.extended_smtp, Reply(503, "5.5.1", "Send EHLO first"))
-SECURE: Final = Need(lambda session, _: session.ssl is not None, Reply(530, "5.7.0", "Must issue STARTTLS first"))
+GREETED: Final = Need("greeted", True, Reply(503, "5.5.1", "Send EHLO first"))
+EXTENDED: Final = Need("extended", True, Reply(503, "5.5.1", "Send EHLO first"))
+SECURE: Final = Need("secure", True, Reply(530, "5.7.0", "Must issue STARTTLS first"))
 SECURE_FOR_AUTH: Final = Need(
-    lambda session, _: session.ssl is not None,
-    Reply(538, "5.7.11", "Encryption required for authentication: issue STARTTLS first"),
+    "secure", True, Reply(538, "5.7.11", "Encryption required for authentication: issue STARTTLS first")
 )
-PLAIN: Final = Need(lambda session, _: session.ssl is None, Reply(503, "5.5.1", "TLS is active already"))
-SIGNED_IN: Final = Need(
-    lambda session, _: session.authenticated is True, Reply(530, "5.7.0", "Authentication required")
-)
-STRANGER: Final = Need(lambda session, _: session.authenticated is not True, Reply(503, "5.5.1", "Already signed in"))
-NO_MAIL: Final = Need(
-    lambda _, envelope: envelope.mail_from is None, Reply(503, "5.5.1", "A transaction is open; RSET ends it")
-)
-SENDER: Final = Need(lambda _, envelope: envelope.mail_from is not None, Reply(503, "5.5.1", "Send MAIL first"))
-UNCHUNKED: Final = Need(
-    lambda _, envelope: envelope.arrival is None,
-    Reply(503, "5.5.1", "The message has begun: BDAT goes on, RSET ends it"),
-)
-RECIPIENT: Final = Need(lambda _, envelope: bool(envelope.rcpt_tos), Reply(503, "5.5.1", "No valid recipients"))
+PLAIN: Final = Need("secure", False, Reply(503, "5.5.1", "TLS is active already"))
+SIGNED_IN: Final = Need("signed_in", True, Reply(530, "5.7.0", "Authentication required"))
+STRANGER: Final = Need("signed_in", False, Reply(503, "5.5.1", "Already signed in"))
+NO_MAIL: Final = Need("sender", False, Reply(503, "5.5.1", "A transaction is open; RSET ends it"))
+SENDER: Final = Need("sender", True, Reply(503, "5.5.1", "Send MAIL first"))
+UNCHUNKED: Final = Need("chunked", False, Reply(503, "5.5.1", "The message has begun: BDAT goes on, RSET ends it"))
+RECIPIENT: Final = Need("recipient", True, Reply(503, "5.5.1", "No valid recipients"))
 
 _MAILING: Final = (GREETED, SECURE, SIGNED_IN)
 
@@ -64,9 +80,26 @@ ABSENT: Final = frozenset({"EXPN", "ETRN", "TURN", "ATRN", "SEND", "SOML", "SAML
 FOREIGN: Final = frozenset({"GET", "POST", "PUT", "HEAD", "CONNECT", "OPTIONS", "DELETE", "PATCH"})
 
 
+def _objection(needs: tuple[Need, ...], facts: Facts) -> Reply | None:
+    return next((need.otherwise for need in needs if getattr(facts, need.fact) is not need.wanted), None)
+
+
+# The answer for every command in every state, worked out once.
+_OBJECTIONS: Final = {
+    verb: {state: _objection(needs, Facts(*state)) for state in product((False, True), repeat=len(Facts._fields))}
+    for verb, needs in NEEDS.items()
+}
+
+
 def objection(verb: str, session: Visit, envelope: Draft) -> Reply | None:
     """Give the reply to a command that is out of order, or None where it may go on."""
-    for need in NEEDS[verb]:
-        if not need.met(session, envelope):
-            return need.otherwise
-    return None
+    # A tuple without names: what is looked up for every command is made for every command.
+    return _OBJECTIONS[verb][
+        session.host_name is not None,
+        session.extended_smtp,
+        session.ssl is not None,
+        session.authenticated is True,
+        envelope.mail_from is not None,
+        bool(envelope.recipients),
+        envelope.arrival is not None,
+    ]

@@ -1,26 +1,24 @@
 """What a session is for: handing over mail."""
 
-import time
-from dataclasses import astuple
-from typing import Any, Final
+from typing import Final
 
 from typing_extensions import override
 
 from mail.addresses import Address, parse_forward_path, parse_mailbox, parse_reverse_path
-from mail.errors import Refused, Reply, Unavailable
+from mail.errors import Refused, Reply
 from mail.headers import Hop
-from mail.ids import sampled
-from mail.job import Job, Recipient
-from mail.senders import check_from_header, check_sender
+from mail.job import Recipient
+from mail.senders import check_sender
 from relay import replies
-from relay.intake.accept import Arrival, Submission
+from relay.intake.arrival import Arrival, Submission
 from relay.intake.data import DataReader
 from relay.smtp import order
 from relay.smtp.commands import OutOfStep, parse_bdat, parse_mail, parse_rcpt
+from relay.smtp.commit import Commit
 from relay.smtp.dialogue import Pending
 from relay.smtp.signin import SignIn
 from relay.smtp.visit import Draft
-from relay.wire.protocol import Goodbye
+from relay.wire.waits import Goodbye
 
 # A chunk is read to its end, even to be refused; one that says it is larger than so many messages ends the session.
 _MOST_REFUSED: Final = 2
@@ -29,10 +27,14 @@ _MOST_REFUSED: Final = 2
 class RelaySMTP(SignIn):
     """A session of authenticated mail submission (RFC 6409)."""
 
+    _incoming: DataReader
+    _commit: Commit | None = None
+
     @override
     def smtp_MAIL(self, arg: str | None) -> Pending:
-        self.heed(self._register.objection())
-        if not self.house.doorkeeper.fresh(self.session.signed_in):
+        if objection := self._register.load.objection:
+            self.heed(objection)
+        if not self.house.doorkeeper.fresh(self.session.credential):
             return self._mail_anew(arg or "")
         self._mail(arg or "")
         return None
@@ -43,15 +45,17 @@ class RelaySMTP(SignIn):
         recipient = parse_forward_path(path)
         if not recipient.domain:
             recipient = self._postmaster()
-        _check_smtputf8(recipient, smtputf8=self.envelope.smtp_utf8)
+        if not path.isascii():
+            _check_smtputf8(recipient, smtputf8=self.envelope.smtp_utf8)
         address = str(recipient)
-        known, account = self.envelope.recipients, self.session.signed_in.account
+        known, account = self.envelope.recipients, self.account
         if address in known:
             self.say(replies.RECIPIENT_OK)
             return None
         if len(known) >= self.house.settings.relay_max_recipients:
             raise replies.refusal(replies.TOO_MANY_RECIPIENTS)
-        replies.refuse(self.house.quotas.objection(account, len(known) + 1))
+        if account.quotas:
+            replies.refuse(self.house.quotas.objection(account, len(known) + 1))
         addressed = Recipient(address, options.notify, options.orcpt)
         if self.house.suppressions.unsure(account.id, address):
             return self._add_unless_suppressed(addressed)
@@ -60,21 +64,22 @@ class RelaySMTP(SignIn):
 
     @override
     def smtp_DATA(self, arg: str) -> Pending:
-        if self._full():
-            raise replies.refusal(replies.TOO_MUCH_MAIL)
-        arrival = self._begin()
-        self.tell("354 End data with <CR><LF>.<CR><LF>")
-        return self._take_lines(arrival)
+        if self.house.intake.budget.full:
+            raise self._no_room()
+        self._begin()
+        self._incoming = DataReader()
+        self._taker = self._take_lines
+        self.tell(replies.GO_AHEAD)
 
     async def smtp_BDAT(self, arg: str) -> None:  # noqa: N802 - named like aiosmtpd's
         """Take a chunk (RFC 3030); a refused one is read to its end, and the message is lost with it."""
         chunk = parse_bdat(arg)
         limit = self.house.settings.relay_max_message_bytes
         if chunk.size > limit * _MOST_REFUSED:
-            raise OutOfStep(*astuple(replies.too_large(limit).reply))
+            raise OutOfStep(*replies.too_large(limit).reply)
         objection = order.objection("BDAT", self.session, self.envelope)
-        if not objection and self.envelope.arrival is None and self._full():
-            objection = replies.TOO_MUCH_MAIL
+        if not objection and self.envelope.arrival is None and self.house.intake.budget.full:
+            objection = self._no_room().reply
         if objection:
             await self._take(chunk.size, None)
             # A later chunk may not pass for the first one: what is in its way now may be gone by then.
@@ -82,40 +87,50 @@ class RelaySMTP(SignIn):
             raise replies.refusal(objection)
         arrival = self.envelope.arrival or self._begin()
         await self._take(chunk.size, arrival)
-        self._overhear(chunk.size)
-        if chunk.last or arrival.content.doomed:
-            await self._hand_over(arrival)
-        else:
+        if self.house.transcripts.active:
+            self.house.transcripts.content(self.session, chunk.size)
+        if not chunk.last and not arrival.content.doomed:
             self.say(Reply(250, "2.0.0", f"{chunk.size} octets received"))
+        elif pending := self._hand_over(arrival):
+            await pending
+
+    @override
+    def abandon(self) -> None:
+        super().abandon()
+        if self._commit:
+            self._commit.abandon()
 
     async def _mail_anew(self, arg: str) -> None:
         """Begin a transaction with the credential as it is now: what was changed holds from the next message on."""
         visit = self.session
         try:
             visit.credential = await self.house.doorkeeper.renew(visit.signed_in, visit.peer)
+            self.account = visit.credential.account
         except Refused as refusal:
             raise Goodbye("credential no longer valid", replies.SIGN_IN_AGAIN) from refusal
         self._mail(arg)
 
     def _mail(self, arg: str) -> None:
-        account = self.session.signed_in.account
+        account = self.account
         path, options = parse_mail(arg)
         sender = parse_reverse_path(path)
-        _check_smtputf8(sender, smtputf8=options.smtputf8)
+        if not path.isascii():
+            _check_smtputf8(sender, smtputf8=options.smtputf8)
         limit = self.house.settings.relay_max_message_bytes
         if options.size > limit:
             raise replies.too_large(limit)
-        if self._full():
-            raise replies.refusal(replies.TOO_MUCH_MAIL)
+        if self.house.intake.budget.full:
+            raise self._no_room()
         check_sender(account, sender)
-        replies.refuse(self.house.quotas.objection(account))
+        if account.quotas:
+            replies.refuse(self.house.quotas.objection(account))
         self.envelope.mail_from = str(sender) if sender else ""
         self.envelope.smtp_utf8 = options.smtputf8
         self.envelope.options = options
         self.say(replies.SENDER_OK)
 
     async def _add_unless_suppressed(self, recipient: Recipient) -> None:
-        replies.refuse(await self.house.suppressions.objection(self.session.signed_in.account.id, recipient.address))
+        replies.refuse(await self.house.suppressions.objection(self.account.id, recipient.address))
         self._add(recipient)
 
     def _add(self, recipient: Recipient) -> None:
@@ -123,91 +138,46 @@ class RelaySMTP(SignIn):
         self.envelope.rcpt_tos.append(recipient.address)
         self.say(replies.RECIPIENT_OK)
 
-    async def _take_lines(self, arrival: Arrival) -> None:
-        """Take the message that follows DATA."""
-        reader = DataReader()
-        while reader.rest is None:
-            await arrival.content.write(reader.feed(await self.read_piece()))
-        self.unread(reader.rest)
-        self._overhear(arrival.content.size)
-        await self._hand_over(arrival)
+    def _take_lines(self) -> Pending:
+        """Take what has come of the message that follows DATA."""
+        arrival, reader = self.envelope.arrival, self._incoming
+        assert arrival  # noqa: S101 - smtp_DATA has begun it
+        piece = self.take_input()
+        full = arrival.content.take(reader.feed(piece))
+        if reader.rest is None:
+            self.keep_pace(len(piece))
+            return arrival.content.store() if full else None
+        self._taker = None
+        if reader.rest:
+            self.unread(reader.rest)
+        if self.house.transcripts.active:
+            self.house.transcripts.content(self.session, arrival.content.size)
+        return self._store_and_hand_over(arrival) if full else self._hand_over(arrival)
+
+    async def _store_and_hand_over(self, arrival: Arrival) -> None:
+        await arrival.content.store()
+        if pending := self._hand_over(arrival):
+            await pending
 
     async def _take(self, octets: int, arrival: Arrival | None) -> None:
         """Read so many octets: of the message, or of none."""
+        self.amid_chunk = True
         while octets:
-            piece = await self.read_piece()
-            if len(piece) > octets:
-                self.unread(piece[octets:])
-                piece = piece[:octets]
+            piece = await self.read_piece(octets)
             octets -= len(piece)
             if arrival:
                 await arrival.content.write(piece)
+        self.amid_chunk = False
 
     def _begin(self) -> Arrival:
         """Begin to take the message of the transaction."""
-        submission = self._submission(self.envelope)
-        arrival = self.house.intake.begin(submission, self.house.settings.relay_max_message_bytes)
-        self.envelope.arrival = arrival
-        return arrival
-
-    async def _hand_over(self, arrival: Arrival) -> None:
-        """End the transaction of a message that has come, or is lost."""
-        self.envelope = Draft()
-        began = time.monotonic()
-        try:
-            job = await self._commit(arrival)
-        except Refused as refusal:
-            self.session.refused += 1
-            self._conclude("refused", refusal.reply, began, {"reason": refusal.reply.text})
-        except Unavailable as fault:
-            self.session.deferred += 1
-            self._conclude("deferred", replies.TRY_LATER, began, {"reason": str(fault)})
-        else:
-            self.session.accepted += 1
-            self.session.errors = 0
-            self.house.metrics.bytes.inc(job.size)
-            self._conclude("accepted", Reply(250, "2.0.0", f"queued as {job.id}"), began, self._facts(job))
-        finally:
-            arrival.content.discard()
-
-    async def _commit(self, arrival: Arrival) -> Job:
-        """Queue a message, if its account may send it; what it takes of a quota is given back where that fails."""
-        account, recipients = self.session.signed_in.account, len(arrival.submission.recipients)
-        arrival.content.check()
-        if account.check_from:
-            check_from_header(account, arrival.content.headers)
-        replies.refuse(self.house.quotas.take(account, recipients))
-        queued = False
-        try:
-            job = await self.house.intake.accept(arrival)
-            queued = True
-        finally:
-            if not queued:
-                self.house.quotas.give_back(account, recipients)
-        return job
-
-    def _postmaster(self) -> Address:
-        """Whom mail to <Postmaster> goes to (RFC 5321, 4.5.1)."""
-        settings = self.house.settings
-        return parse_mailbox(settings.relay_postmaster or f"postmaster@{settings.relay_hostname}")
-
-    def _overhear(self, octets: int) -> None:
-        if self.house.transcripts.active:
-            self.house.transcripts.content(self.session, octets)
-
-    def _submission(self, draft: Draft) -> Submission:
-        visit, options = self.session, draft.options
-        tls = visit.ssl or {}
-        return Submission(
+        visit, draft, settings = self.session, self.envelope, self.house.settings
+        options = draft.options
+        protocol = "UTF8SMTPSA" if options.smtputf8 else "ESMTPSA"
+        submission = Submission(
             credential=visit.signed_in,
             session=visit.id,
-            hop=Hop(
-                helo=visit.host_name or "",
-                peer=visit.peer,
-                by=self.house.settings.relay_hostname,
-                protocol="UTF8SMTPSA" if options.smtputf8 else "ESMTPSA",
-                tls=f"{tls.get('version')} {tls.get('cipher')}",
-            ),
+            hop=Hop(visit.host_name or "", visit.peer, settings.relay_hostname, protocol, visit.tls),
             mail_from=draft.mail_from or "",
             recipients=tuple(draft.recipients.values()),
             smtputf8=options.smtputf8,
@@ -216,28 +186,37 @@ class RelaySMTP(SignIn):
             envid=options.envid,
             require_tls=options.require_tls,
         )
+        self._pace = None
+        arrival = draft.arrival = self.house.intake.begin(submission, settings.relay_max_message_bytes)
+        return arrival
 
-    def _full(self) -> bool:
-        """Whether there is no room for another message; that it was asked for is counted."""
-        full = self.house.intake.full
-        if full:
-            self.house.metrics.shed.labels("bytes_in_flight").inc()
-        return full
+    def _hand_over(self, arrival: Arrival) -> Pending:
+        """End the transaction of a message that has come, or is lost; the answer comes when the queue has it."""
+        self.envelope = Draft()
+        commit = Commit(self, arrival)
+        pending = commit.begin()
+        self._commit, self.busy = commit, True
+        return pending
 
-    def _facts(self, job: Job) -> dict[str, Any]:
-        """What the log says of an accepted message; nothing, where it is not in the sample (CORE-OPS-001)."""
-        if not sampled(job.id, self.house.settings.relay_log_sample):
-            return {}
-        return {"id": str(job.id), "size": job.size, "recipients": len(job.recipients)}
+    def answered(self, line: bytes) -> None:
+        """Tell the client what became of its message, and go on with what it has said meanwhile."""
+        self._commit, self.busy = None, False
+        if self._finished:
+            # Nobody is there any more to be told.
+            return
+        self.tell(line)
+        self.expect(self.line_timer)
+        self.heard()
 
-    def _conclude(self, result: str, reply: Reply, began: float, facts: dict[str, Any]) -> None:
-        """Count, log and answer a message, whatever became of it; without facts there is no line."""
-        seconds = time.monotonic() - began
-        self.house.metrics.messages.labels(result).inc()
-        self.house.metrics.accept_seconds.observe(seconds)
-        if facts:
-            self.log.info("message", result=result, ms=round(seconds * 1000, 1), **facts)
-        self.say(reply)
+    def _postmaster(self) -> Address:
+        """Whom mail to <Postmaster> goes to (RFC 5321, 4.5.1)."""
+        settings = self.house.settings
+        return parse_mailbox(settings.relay_postmaster or f"postmaster@{settings.relay_hostname}")
+
+    def _no_room(self) -> Refused:
+        """Count that there was no room for another message; give what the client is told."""
+        self.house.metrics.shed.labels("bytes_in_flight").inc()
+        return replies.refusal(replies.TOO_MUCH_MAIL)
 
 
 def _check_smtputf8(address: Address | None, *, smtputf8: bool) -> None:

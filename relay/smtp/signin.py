@@ -5,20 +5,26 @@ from typing import Any, Final
 from aiosmtpd.smtp import AuthResult, LoginPassword
 from typing_extensions import override
 
-from mail.accounts import Credential
+from mail.accounts import Account, Credential
 from mail.errors import Refused, Reply, Unavailable
 from relay import replies
-from relay.smtp.dialogue import Dialogue
+from relay.smtp.basics import Basics
 from relay.smtp.sasl import decode_initial, decode_response, split_plain
-from relay.wire.protocol import Goodbye
+from relay.wire.waits import Goodbye
 
 MAX_FAILED_SIGN_INS: Final = 3
 # What a refusal is counted as, by its code; others are mistakes of the dialogue, not attempts.
 _COUNTED_AS: Final = {replies.BAD_CREDENTIAL.code: "refused", replies.AUTH_UNAVAILABLE.code: "throttled"}
 
 
-class SignIn(Dialogue):
-    """A session that learns who its client is."""
+class SignIn(Basics):
+    """A session that learns who its client is.
+
+    Attributes:
+        account: whose session it is, once it has signed in.
+    """
+
+    account: Account
 
     @override
     async def smtp_AUTH(self, arg: str) -> None:
@@ -64,7 +70,7 @@ class SignIn(Dialogue):
         )
 
     async def _challenge(self, prompt: str) -> bytes:
-        self.tell(f"334 {prompt}")
+        self.tell(b"334 %b" % prompt.encode("ascii"))
         response = await self.read_line()
         if self.house.transcripts.active:
             self.house.transcripts.response(self.session)
@@ -77,6 +83,7 @@ class SignIn(Dialogue):
         self.session.authenticated = True
         self.session.credential = result.auth_data
         credential = self.session.signed_in
+        self.account = credential.account
         self.know(user=credential.username, account=credential.account.name)
         self.house.quotas.know(credential.account)
         self.house.suppressions.watch(credential.account.id)

@@ -4,8 +4,9 @@ import asyncio
 import base64
 import secrets
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
+import structlog
 from aiosmtpd.smtp import Envelope, Session
 
 from backing.metrics import RelayMetrics
@@ -20,15 +21,18 @@ from relay.settings import RelaySettings
 from relay.smtp.commands import NO_MAIL_OPTIONS
 from relay.smtp.sasl import MECHANISMS, WITH_CERTIFICATE
 from relay.transcript import Transcripts
+from relay.wire.outbox import Outbox
 from relay.wire.proxy import TrustedNetworks
 from relay.wire.timers import Timers
 
 if TYPE_CHECKING:
     from mail.job import Recipient
-    from relay.intake.accept import Arrival
+    from relay.intake.arrival import Arrival
 
 # 80 bits: 16 letters in base32, and no two sessions ever share one.
 _ID_OCTETS: Final = 10
+# The least code of a reply that counts towards the end of a session.
+ERROR: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,8 @@ class House:
     intake: Intake
     transcripts: Transcripts
     metrics: RelayMetrics
+    log: Any = field(default_factory=structlog.get_logger)
+    outbox: Outbox = field(default_factory=lambda: Outbox(asyncio.get_running_loop()))
     _terms: Terms | None = field(default=None, init=False, repr=False)
 
     @property
@@ -81,6 +87,7 @@ class Visit(Session):
     Attributes:
         proxy: the load balancer that it came through.
         id: correlation id: in every log line, the Received header, the job and every reply that says "later".
+        tls: version and cipher, as the Received header tells them.
         errors: error replies since the last accepted message.
         certificate_names: names in the client's certificate, once it is verified.
     """
@@ -92,6 +99,7 @@ class Visit(Session):
         self.id = base64.b32encode(secrets.token_bytes(_ID_OCTETS)).decode().lower()
         self.peer = peer
         self.proxy: str | None = None
+        self.tls = ""
         self.credential: Credential | None = None
         self.certificate_names: tuple[str, ...] = ()
         self.failed_sign_ins = 0
@@ -125,7 +133,14 @@ class Draft(Envelope):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        # What Envelope's own would set; one is made for every message.
+        self.mail_from = None
+        self.mail_options = []
+        self.smtp_utf8 = False
+        self.content = None
+        self.original_content = None
+        self.rcpt_tos = []
+        self.rcpt_options = []
         self.options = NO_MAIL_OPTIONS
         self.recipients: dict[str, Recipient] = {}
         self.arrival: Arrival | None = None

@@ -6,6 +6,7 @@ from typing import Final
 
 from typing_extensions import override
 
+from relay.wire.outbox import Outbox
 from relay.wire.protocol import Connection
 from relay.wire.proxy import Malformed, TrustedNetworks, parse
 from relay.wire.timers import Timers
@@ -19,11 +20,14 @@ class Entrance(Connection):
     Args:
         loop: the event loop.
         timers: how long it waits.
+        outbox: when what is to be said is said.
         balancers: where load balancers are.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, timers: Timers, balancers: TrustedNetworks) -> None:
-        super().__init__(loop, timers)
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, timers: Timers, outbox: Outbox, balancers: TrustedNetworks
+    ) -> None:
+        super().__init__(loop, timers, outbox)
         self._balancers = balancers
         self._balancer = ""
         # What came of a header; None where none is awaited.
@@ -49,14 +53,8 @@ class Entrance(Connection):
             return
         self._balancer = address
         self._preamble = b""
+        self._inlet = self._through_header
         self._rearm(self._timers.header, self._header_late)
-
-    @override
-    def data_received(self, data: bytes) -> None:
-        if self._preamble is not None:
-            data = self._after_header(self._preamble + data)
-        if data:
-            super().data_received(data)
 
     @override
     def eof_received(self) -> bool:
@@ -70,9 +68,9 @@ class Entrance(Connection):
             self._turn_away("closed before the PROXY header")
         super().connection_lost(error)
 
-    def _after_header(self, octets: bytes) -> bytes:
-        """Look for the header; give what follows it."""
-        self._preamble = octets
+    def _through_header(self, data: bytes) -> bytes:
+        """Look for the header; give what follows it, and means something already."""
+        self._preamble = octets = (self._preamble or b"") + data
         try:
             header = parse(octets)
         except Malformed as fault:
@@ -85,8 +83,17 @@ class Entrance(Connection):
             self._close("probe", "health check")
             return b""
         self._disarm()
+        # The header is not of the client.
+        self.octets_in = len(octets) - header.size
+        self._inlet = None
         self.enter(header.source.address, self._balancer)
-        return b"" if self.transport.is_closing() else octets[header.size :]
+        return self._enter_with(octets[header.size :])
+
+    def _enter_with(self, octets: bytes) -> bytes:
+        """What octets behind the header mean, which may be the first of TLS."""
+        if not octets or self.transport.is_closing():
+            return b""
+        return self._inlet(octets) if self._inlet else octets
 
     def _header_late(self) -> None:
         self._turn_away("PROXY header too late")

@@ -11,6 +11,8 @@ from relay.settings import RelaySettings
 _STRANGER_WAITS = 5
 # A PROXY header is one segment, and comes first; a handshake takes two round trips and a slow client's arithmetic.
 _HANDSHAKES_IN_HEADER = 3
+# The intake keeps to its own limit, once.
+_COMMITS = 2
 
 
 class Timer(NamedTuple):
@@ -37,6 +39,7 @@ class Timers:
         stranger_seconds: for signing in at all.
         command: for each command, after that (RFC 5321, 4.5.3.2.7: 5 minutes at least).
         data: for the next octets of a message (RFC 5321, 4.5.3.2.5: 3 minutes).
+        commit: for our own answer to a message, which comes earlier unless something is broken.
         rate: least octets a second of a message, 0 for any.
         window_seconds: over which that is judged.
     """
@@ -47,6 +50,7 @@ class Timers:
     stranger_seconds: float
     command: Timer
     data: Timer
+    commit: Timer
     rate: int
     window_seconds: float
 
@@ -63,6 +67,7 @@ class Timers:
             stranger_seconds=stranger * _STRANGER_WAITS,
             command=Timer(idle, "idle", replies.IDLE),
             data=Timer(settings.relay_data_timeout_seconds, "data timeout", replies.DATA_TIMEOUT),
+            commit=Timer(_COMMITS * settings.relay_accept_timeout_seconds, "no answer to a message", replies.BROKEN),
             rate=settings.relay_min_octets_per_second,
             window_seconds=settings.relay_rate_window_seconds,
         )

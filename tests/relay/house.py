@@ -23,8 +23,9 @@ from mail.accounts import Account, Credential, GeneratedSecret, secret_digest
 from mail.errors import Unavailable
 from mail.job import Job, StoredBody, decode
 from relay.certificates.files import read_certificates
-from relay.intake.accept import BodyStore, Intake
+from relay.intake.accept import Intake
 from relay.intake.budget import Budget
+from relay.intake.shelf import BodyStore
 from relay.policy.auth import Doorkeeper
 from relay.policy.changes import Changes
 from relay.policy.guard import Guard, Rules

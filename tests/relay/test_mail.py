@@ -37,7 +37,8 @@ async def test_a_message_becomes_a_job_before_the_client_hears_of_it(files: File
         assert reply == f"250 2.0.0 queued as {job.id}"
         assert content_of(job) == CONTENT
         assert isinstance(job.body, bytes)
-        assert (job.sha256, job.size) == (hashlib.sha256(job.body).digest(), len(job.body))
+        assert (job.sha256, job.size) == (hashlib.sha256(CONTENT).digest(), len(job.body))
+        assert job.body[job.head :] == CONTENT
         assert (job.account_id, job.credential_id) == (ACCOUNT.id, CREDENTIAL.id)
         assert (job.mail_from, job.header_message_id) == ("me@example.com", "<1@example.com>")
         assert [recipient.address for recipient in job.recipients] == ["you@example.net", "she@example.net"]

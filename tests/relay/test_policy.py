@@ -136,14 +136,15 @@ async def test_a_from_without_the_end_of_its_line_is_read_too(files: Files) -> N
 @pytest.mark.requirement("CORE-SMTP-006")
 async def test_strangers_connect_so_often_and_no_more(files: Files) -> None:
     async with relay(files, relay_connections_per_minute=2) as running:
+        greetings: list[str] = []
+        while not greetings or greetings[-1].startswith("220"):
+            greetings.append(await (await running.connect(implicit_tls=len(greetings) % 2 == 1)).reply())
         # A minute may end meanwhile, but not two.
-        greetings = [await (await running.connect(implicit_tls=n % 2 == 1)).reply() for n in range(5)]
-        assert all(greeting == "220 relay.test ESMTP" for greeting in greetings[:2])
+        assert greetings[:-1] in (["220 relay.test ESMTP"] * n for n in (2, 3, 4))
         assert greetings[-1].startswith("421 4.7.0 Too many connections, try again in ")
         assert await running.peers[-1].rest() == b""
-        refused = sum(greeting.startswith("421") for greeting in greetings)
-        await until(lambda: running.counted("relay_connections_total", result="refused") == refused)
-        assert running.counted("relay_shed_total", reason="connection_rate") == refused
+        await until(lambda: running.counted("relay_connections_total", result="refused") == 1)
+        assert running.counted("relay_shed_total", reason="connection_rate") == 1
         for peer in running.peers:
             await peer.close()
 

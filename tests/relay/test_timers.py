@@ -5,7 +5,12 @@ import socket
 from typing import Any
 
 import pytest
+from typing_extensions import override
 
+from relay.intake.accept import Intake
+from relay.intake.arrival import Arrival
+from relay.intake.parcel import Parcel, Told
+from relay.wire.outbox import Outbox
 from relay.wire.protocol import Connection
 from relay.wire.timers import Pace, Timer, Timers
 from tests.relay.house import Files, Peer, relay, settings, until
@@ -131,7 +136,8 @@ async def trickle(peer: Peer, seconds: float) -> None:
 
 
 async def test_a_piece_has_at_most_so_many_octets(files: Files) -> None:
-    connection = Connection(asyncio.get_running_loop(), Timers.of(settings(files)))
+    loop = asyncio.get_running_loop()
+    connection = Connection(loop, Timers.of(settings(files)), Outbox(loop))
     connection.connection_made(Pipe())
     connection.data_received(b"abcdef\r\nrest")
     assert await connection.read_piece(4) == b"abcd"
@@ -154,3 +160,20 @@ def test_a_stranger_has_its_time_in_all(files: Files) -> None:
     assert timers.before_sign_in(270).seconds == 30
     assert timers.before_sign_in(400).seconds == 0
     assert (timers.header, timers.handshake.seconds, timers.data.seconds) == (10, 30, 180)
+
+
+class Mute(Intake):
+    """Takes messages and never says what became of them."""
+
+    @override
+    def offer(self, arrival: Arrival, told: Told) -> Parcel:
+        return Parcel(arrival, None, told, lambda _: None)
+
+
+async def test_a_session_does_not_wait_for_ever_for_an_intake_that_broke(files: Files) -> None:
+    async with relay(files, relay_accept_timeout_seconds=0.1, relay_idle_timeout_seconds=30) as running:
+        running.house.intake = Mute(running.queue, running.bodies, running.house.intake.budget, 0.1)
+        peer = await running.signed_in()
+        reply = await peer.submit(b"Subject: x\r\n")
+        assert reply.startswith("421 4.3.0 Internal error, try again later ref=")
+        assert await peer.rest() == b""

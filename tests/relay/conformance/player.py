@@ -209,9 +209,10 @@ def _check_keyword(wanted: Keyword, reply: Reply) -> None:
 def _message(job: Job, running: Running, wanted: Message) -> Message:
     """A job in the terms of a case; only what the case speaks of."""
     body = running.bodies.stored[job.body.key] if isinstance(job.body, StoredBody) else job.body
-    assert (job.size, job.sha256) == (len(body), hashlib.sha256(body).digest()), "size and digest are the body's"
     trace = re.match(rb"Received: [^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*", body)
     assert trace, f"RFC 5321 4.4, a Received line is put in front: {body[:80]!r}"
+    facts_of_body = (len(body), trace.end(), hashlib.sha256(body[trace.end() :]).digest())
+    assert (job.size, job.head, job.sha256) == facts_of_body, "size, head and digest are the body's"
     assert job.smtputf8 or trace[0].isascii(), f"RFC 6531 3.7.3: {trace[0]!r}"
     assert not re.search(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", trace[0]), f"control octets: {trace[0]!r}"
     facts = {"RET": _keyword(job.ret), "ENVID": job.envid}

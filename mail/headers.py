@@ -43,7 +43,8 @@ def _value(block: bytes, lines: bytes, name: str) -> str | None:
     wanted, at = _start(name), -1
     while (at := lines.find(wanted, at + 1)) >= 0:
         if match := _VALUE.match(block, at + len(name)):
-            return _FOLD.sub(b"", match[1]).decode("utf-8", "replace").strip()
+            value = _FOLD.sub(b"", match[1]) if b"\r\n" in match[1] else match[1]
+            return value.decode("utf-8", "replace").strip()
     return None
 
 

@@ -159,7 +159,8 @@ def test_no_more_flushes_run_at_a_time_than_allowed(flushes: int) -> None:
 
 def test_whoever_cannot_take_its_answer_harms_no_other_of_its_batch() -> None:
     async def scenario() -> None:
-        recorder, told = Recorder(), []
+        recorder = Recorder()
+        told: list[str | Exception] = []
 
         def broken(_: object) -> None:
             raise RuntimeError("cannot take it")

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -19,6 +20,7 @@ from tests.relay.house import CREDENTIAL, Bodies, Queue, until
 
 pytestmark = pytest.mark.anyio
 
+NO_TIME: Any = None
 LARGE = b"Subject: x\r\n\r\n" + (b"x" * 998 + b"\r\n") * 900
 
 
@@ -136,7 +138,7 @@ async def test_a_message_that_cannot_be_written_harms_no_other_of_its_batch() ->
     async with Intake(queue, Bodies(), Budget(10_000_000), 5).running() as intake:
         good, bad, also_good = [await complete(intake, recipient=f"{name}@example.net") for name in "abc"]
         # Nothing that a client can say does this.
-        bad = bad._replace(at=None)
+        bad = bad._replace(name="bad", at=NO_TIME)
         heard = await asyncio.gather(*map(intake.accept, (good, bad, also_good)), return_exceptions=True)
     assert [type(answer) for answer in heard] == [type(None), AttributeError, type(None)]
     assert [job.id for job in queue.jobs] == [good.id, also_good.id]
@@ -151,7 +153,7 @@ async def test_a_batch_that_is_larger_than_it_looked_goes_in_parts() -> None:
             arrival = intake.begin(wide, 10_000_000)
             await arrival.content.write(b"x" * 20_000)
             arrivals.append(arrival)
-        assert not intake.fits(arrival)
+        assert not any(map(intake.fits, arrivals))
         await asyncio.gather(*map(intake.accept, arrivals))
     assert [job.id for job in queue.jobs] == [arrival.id for arrival in arrivals]
     assert max(sum(len(sent.text) for sent in part) for part in split(queue.sent, queue.batches)) <= 1_048_576

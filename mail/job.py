@@ -8,7 +8,6 @@ import binascii
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -16,6 +15,7 @@ from uuid import UUID
 import pybase64
 
 from mail.errors import MalformedJob, UnknownJobVersion
+from mail.ids import text_of
 
 VERSION = 1
 # SQS takes 1 MiB for a message and for a batch; base64 adds a third, and the envelope needs room.
@@ -81,6 +81,9 @@ class Job(NamedTuple):
         return isinstance(self.body, bytes)
 
 
+# A text in which nothing has to be quoted.
+_PLAIN: Final = '"%s"'
+# The last fields of a job that asks for nothing out of the ordinary.
 _NO_OPTIONS: Final = tuple(Job._field_defaults.values())[1:]
 
 
@@ -92,20 +95,14 @@ def encode(job: Job) -> str:
     """
     recipients = ",".join([f'{{"address":{_quoted(r.address)},{_wishes(r)}}}' for r in job.recipients])
     return (
-        f'{{"v":{VERSION},"id":"{job.id}",{_owner(job.account_id.int, job.credential_id and job.credential_id.int)},'
+        f'{{"v":{VERSION},"id":"{job.id}","account_id":"{text_of(job.account_id.int)}",'
+        f'"credential_id":{"null" if job.credential_id is None else _PLAIN % text_of(job.credential_id.int)},'
         f'"session":{_quoted(job.session)},"mail_from":{_quoted(job.mail_from)},"recipients":[{recipients}],'
         f'"accepted_at":"{job.accepted_at.astimezone(UTC).isoformat()}",'
-        f'"dedupe":{_text(job.dedupe.hex() if job.dedupe else None)},'
+        f'"dedupe":{"null" if job.dedupe is None else _PLAIN % job.dedupe.hex()},'
         f'"header_message_id":{_text(job.header_message_id)},"sha256":"{job.sha256.hex()}","size":{job.size},'
         f'"head":{job.head},{_options(job)},"body":{_body_text(job.body)}}}'
     )
-
-
-@lru_cache(maxsize=4096)
-def _owner(account: int, credential: int | None) -> str:
-    """What is the same for all jobs of a credential; by number, since a UUID takes long to look up."""
-    named = "null" if credential is None else f'"{UUID(int=credential)}"'
-    return f'"account_id":"{UUID(int=account)}","credential_id":{named}'
 
 
 def _wishes(recipient: Recipient) -> str:

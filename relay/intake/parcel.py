@@ -31,7 +31,7 @@ class Parcel(Outgoing):
 
     def __init__(self, arrival: Arrival, body: StoredBody | None, told: Told, over: "Callable[[Parcel], None]") -> None:
         self.text = ""
-        self.group = text_of(arrival.submission.credential.account.id)
+        self.group = text_of(arrival.submission.credential.account.id.int)
         self.arrival = arrival
         self.body = body
         self.wanted = True

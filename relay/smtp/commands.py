@@ -15,7 +15,8 @@ _SHORT: Final = MAX_COMMAND - len(b"\r\n")
 
 _CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
 # A path ends at the first ">" outside quotes. RFC 5321 forbids the space that some clients put after the colon.
-_PATH = re.compile(r' *(<(?:[^<>"\\]|\\.|"(?:[^"\\]|\\.)*")*>)(?: +(.*))?')
+# Nearly all have no quotes, which is found out at once.
+_PATH = re.compile(r' *(<[^<>"\\]*>|<(?:[^<>"\\]|\\.|"(?:[^"\\]|\\.)*")*>)(?: +(.*))?')
 _XTEXT = r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})"
 # RFC 3461, 4.2 and 4.4: xtext stands for printable US-ASCII and spaces there; all else would come out in the header of
 # a report.

@@ -54,17 +54,17 @@ class Commit:
         Raises:
             Refused: it will not be queued.
         """
+        intake = self._submitter.house.intake
         try:
             self._admit()
+            if not intake.fits(self._arrival):
+                return self._accept()
+            self._parcel = intake.offer(self._arrival, self._settled)
         except (Refused, Unavailable) as fault:
             raise replies.refusal(self._failed(fault)) from fault
         except BaseException:
             self._let_go()
             raise
-        intake = self._submitter.house.intake
-        if not intake.fits(self._arrival):
-            return self._accept()
-        self._parcel = intake.offer(self._arrival, self._settled)
         return None
 
     def abandon(self) -> None:

@@ -126,7 +126,8 @@ class Dialogue(Chronicle):
         try:
             await self._handle_client()
         except Goodbye as goodbye:
-            end = goodbye
+            # Its traceback would keep all of the session in memory until the collector of garbage comes by.
+            end = goodbye.with_traceback(None)
         except Exception:
             # The edge of a session: whatever broke it, the others go on.
             self.log.exception("session broke")

@@ -133,14 +133,10 @@ class Draft(Envelope):
     """
 
     def __init__(self) -> None:
-        # What Envelope's own would set; one is made for every message.
+        # Of what Envelope's own would set, what is used here; one is made for every message.
         self.mail_from = None
-        self.mail_options = []
         self.smtp_utf8 = False
-        self.content = None
-        self.original_content = None
         self.rcpt_tos = []
-        self.rcpt_options = []
         self.options = NO_MAIL_OPTIONS
         self.recipients: dict[str, Recipient] = {}
         self.arrival: Arrival | None = None

@@ -1,8 +1,10 @@
 """How sessions are limited, and how they end: idle, in error, with the relay."""
 
 import asyncio
+import gc
 import resource
 import socket
+import weakref
 from pathlib import Path
 
 import pytest
@@ -249,3 +251,22 @@ async def test_a_command_that_came_just_before_the_cut_is_given_up(files: Files,
     assert pipe.written.count(b"250 2.0.0 OK") == commands.count(b"NOOP") // 60 * 49
     assert b"421 4.3.2 Shutting down, try again ref=" in pipe.written
     assert pipe.closed.is_set()
+
+
+@pytest.mark.parametrize("end", [b"QUIT\r\n", b"GET / HTTP/1.1\r\n", b"x\r\n" * 20, None])
+async def test_a_session_that_has_ended_is_forgotten_without_the_collector_of_garbage(
+    files: Files, end: bytes | None
+) -> None:
+    async with relay(files) as running:
+        gc.disable()
+        try:
+            peer = await running.signed_in()
+            assert (await peer.submit(b"Subject: x\r\n\r\nhello")).startswith("250 ")
+            session = weakref.ref(running.server.sessions[0])
+            if end:
+                peer.send(end)
+                await peer.rest()
+            await peer.close()
+            await until(lambda: session() is None)
+        finally:
+            gc.enable()

@@ -1,6 +1,7 @@
 """Every wait has an end, and says which one it was."""
 
 import asyncio
+import re
 import socket
 from typing import Any
 
@@ -160,6 +161,26 @@ def test_a_stranger_has_its_time_in_all(files: Files) -> None:
     assert timers.before_sign_in(270).seconds == 30
     assert timers.before_sign_in(400).seconds == 0
     assert (timers.header, timers.handshake.seconds, timers.data.seconds) == (10, 30, 180)
+
+
+class Broken(Intake):
+    """Breaks where it should take a message."""
+
+    @override
+    def offer(self, arrival: Arrival, told: Told) -> Parcel:
+        raise ZeroDivisionError("secret")
+
+
+async def test_what_an_intake_that_breaks_was_given_is_let_go(files: Files) -> None:
+    async with relay(files) as running:
+        intake, budget = running.house.intake, running.house.intake.budget
+        running.house.intake = Broken(running.queue, running.bodies, budget, 1)
+        peer = await running.signed_in()
+        reply = await peer.submit(b"Subject: x\r\n")
+        assert re.fullmatch(r"451 4\.3\.0 Internal error, try again later ref=[a-z2-7]{16}", reply)
+        assert budget.held == 0
+        running.house.intake = intake
+        assert (await peer.submit(b"Subject: x\r\n")).startswith("250 ")
 
 
 class Mute(Intake):

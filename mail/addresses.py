@@ -13,14 +13,18 @@ MAX_LOCAL_PART = 64
 MAX_DOMAIN = 255
 MAX_PATH = 254
 
-_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u00a1-\U0010ffff]+"
+# RFC 6532, 3.1, without what UTF-8 cannot write: unpaired surrogates, which a job may carry as escapes.
+_BEYOND_ASCII = r"\u00a1-\ud7ff\ue000-\U0010ffff"
+_ATOM = rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~\-{_BEYOND_ASCII}]+"
 _DOT_STRING = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
-_QUOTED = re.compile(r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e\u00a1-\U0010ffff]|\\[\x20-\x7e])*"')
-_LABEL = r"[A-Za-z0-9_\u00a1-\U0010ffff](?:[A-Za-z0-9_\-\u00a1-\U0010ffff]{0,61}[A-Za-z0-9_\u00a1-\U0010ffff])?"
+_QUOTED = re.compile(rf'"(?:[\x20\x21\x23-\x5b\x5d-\x7e{_BEYOND_ASCII}]|\\[\x20-\x7e])*"')
+_LABEL = rf"[A-Za-z0-9_{_BEYOND_ASCII}](?:[A-Za-z0-9_\-{_BEYOND_ASCII}]{{0,61}}[A-Za-z0-9_{_BEYOND_ASCII}])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 # What nearly all addresses are.
 _USUAL = re.compile(rf"({_ATOM}(?:\.{_ATOM})*)@({_LABEL}(?:\.{_LABEL})*)")
-_SOURCE_ROUTE = re.compile(r"@[^:<>\s]+(?:,@[^:<>\s]+)*:")
+# No name in it has a comma, so that there is only one way to read a route, and a long one takes no longer.
+_AT_DOMAIN = r"@[^:,<>\s\x00-\x1f\x7f-\xa0\ud800-\udfff]+"
+_SOURCE_ROUTE = re.compile(rf"{_AT_DOMAIN}(?:,{_AT_DOMAIN})*:")
 
 
 class Address(NamedTuple):
@@ -50,9 +54,9 @@ def parse_mailbox(text: str) -> Address:
     local, at, domain = text.rpartition("@")
     if not at:
         raise _bad("an address needs a local part, @ and a domain")
-    if len(text.encode()) > MAX_PATH:
+    if _octets(text) > MAX_PATH:
         raise _bad(f"the address is longer than {MAX_PATH} octets")
-    if len(local.encode()) > MAX_LOCAL_PART:
+    if _octets(local) > MAX_LOCAL_PART:
         raise _bad(f"the local part is longer than {MAX_LOCAL_PART} octets")
     if not (_DOT_STRING.fullmatch(local) or _QUOTED.fullmatch(local)):
         raise _bad("the local part is malformed")
@@ -67,7 +71,7 @@ def parse_domain(text: str) -> str:
     """
     if text.startswith("["):
         return _address_literal(text)
-    if len(text.encode()) > MAX_DOMAIN:
+    if _octets(text) > MAX_DOMAIN:
         raise _bad(f"the domain is longer than {MAX_DOMAIN} octets")
     if not _DOMAIN.fullmatch(text):
         raise _bad("the domain is malformed")
@@ -137,6 +141,10 @@ def _address_literal(text: str) -> str:
         return f"[{ipaddress.IPv4Address(inner)}]"
     except ValueError:
         raise _bad("the address literal is malformed") from None
+
+
+def _octets(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def _bad(what: str) -> Refused:

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mail.addresses import Address, domain_allowed, parse_forward_path, parse_mailbox, parse_reverse_path
+from mail.addresses import (
+    Address,
+    domain_allowed,
+    parse_domain,
+    parse_forward_path,
+    parse_mailbox,
+    parse_reverse_path,
+)
 from mail.errors import Refused
 
 
@@ -52,6 +59,13 @@ def test_legal_forward_paths(path: str, address: Address) -> None:
         (f"<{'a' * 65}@example.com>", "the local part is longer than 64 octets"),
         (f"<a@{'b' * 63}.{'c' * 63}.{'d' * 63}.{'e' * 63}.com>", "the address is longer than 254 octets"),
         (f"<a@{'b' * 64}.com>", "the domain is malformed"),
+        ("<a\udc80@example.com>", "the local part is malformed"),
+        ('<"a\ud800"@example.com>', "the local part is malformed"),
+        ("<a@ex\udfffample.com>", "the domain is malformed"),
+        (f"<a@{chr(0xDC80) * 100}>", "the address is longer than 254 octets"),
+        ("<@relay.example,@\x01:a@example.com>", "the local part is malformed"),
+        ("<@relay\x7f.example:a@example.com>", "the local part is malformed"),
+        ("<@relay\udc80.example:a@example.com>", "the local part is malformed"),
     ],
 )
 @pytest.mark.requirement("CORE-SMTP-003")
@@ -99,6 +113,23 @@ def test_any_text_is_an_address_or_is_refused_in_printable_words(text: str) -> N
     except Refused as refused:
         answer = str(refused)
     assert not set(answer) & set("\r\n\0\x7f\x85")
+    assert answer.encode()
+
+
+@given(st.text(alphabet='@,:<a.\udc80\ud800\x01"\\', max_size=80))
+def test_what_is_no_unicode_is_an_address_or_is_refused_as_well(text: str) -> None:
+    for parse in (parse_forward_path, parse_reverse_path, parse_domain):
+        try:
+            answer = str(parse(f"<{text}>"))
+        except Refused as refused:
+            answer = str(refused)
+        assert answer.encode()
+
+
+@pytest.mark.timeout(10)
+def test_a_source_route_without_end_is_read_once() -> None:
+    with pytest.raises(Refused):
+        parse_forward_path(f"<{'@a,' * 10_000}@a>")
 
 
 @given(st.from_regex(r"[A-Za-z0-9.]{1,64}@[a-z0-9.\-\[\]:]{1,200}", fullmatch=True))

@@ -1,5 +1,6 @@
 """The pool of PostgreSQL connections (CORE-DB-002), and the one place that says how to sign in."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -78,6 +79,8 @@ class Database:
             Unavailable: no connection in time (EC-2), or it broke; a transaction cut off at its commit may have been
                 committed, so callers repeat only what may be repeated.
         """
+        task = asyncio.current_task()
+        cancelled = task.cancelling() if task else 0
         try:
             async with self.pool.connection() as connection:
                 began = time.monotonic()
@@ -85,3 +88,7 @@ class Database:
             self.timed(time.monotonic() - began)
         except (PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError) as fault:
             raise Unavailable(f"PostgreSQL: {type(fault).__name__}: {fault}") from fault
+        if task and task.cancelling() > cancelled:
+            # asyncio.wait_for, which psycopg waits with, loses a cancellation that comes together with what it waits
+            # for (CPython gh-86296, mended in 3.12); who was cancelled would go on for ever.
+            raise asyncio.CancelledError

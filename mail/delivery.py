@@ -6,58 +6,48 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from mail.states import State
+
 
 class Outcome(StrEnum):
-    """What a provider's answer means for one recipient; the first three are the recipient's fate."""
+    """What a provider's answer means for one recipient; the first four are the recipient's fate.
+
+    Trouble of a provider never fails a recipient, and uses up none of its attempts.
+    """
 
     ACCEPTED = "accepted"
-    PERMANENT = "permanent"
+    PERMANENT = "permanent"  # this recipient, for good
     TEMPORARY = "temporary"
+    MESSAGE_PERMANENT = "message_permanent"  # this content, at this provider
     THROTTLED = "throttled"
     PROVIDER_DOWN = "provider_down"
-    MISCONFIGURED = "misconfigured"
+    MISCONFIGURED = "misconfigured"  # a key, a domain, a pause: an operator mends it, and no mail bounces
     UNKNOWN = "unknown"  # the request may have been taken
 
 
-class State(StrEnum):
-    """Where a recipient stands."""
+class Scope(StrEnum):
+    """What a provider that throttles us counts by."""
 
-    QUEUED = "queued"
-    SENDING = "sending"
-    DEFERRED = "deferred"
-    UNKNOWN = "unknown"
-    ACCEPTED = "accepted"
-    FAILED = "failed"
-    EXPIRED = "expired"
-    HELD = "held"
+    RATE = "rate"
+    DAY = "day"
 
 
-# State after an outcome, while time is left. Provider trouble never fails a recipient.
+# State after an outcome, while time is left.
 AFTER: dict[Outcome, State] = {
     Outcome.ACCEPTED: State.ACCEPTED,
     Outcome.PERMANENT: State.FAILED,
     Outcome.TEMPORARY: State.DEFERRED,
+    Outcome.MESSAGE_PERMANENT: State.FAILED,
     Outcome.THROTTLED: State.DEFERRED,
     Outcome.PROVIDER_DOWN: State.DEFERRED,
     Outcome.MISCONFIGURED: State.DEFERRED,
     Outcome.UNKNOWN: State.UNKNOWN,
 }
 
-# What may follow what. Terminal states have no successor.
-TRANSITIONS: dict[State, frozenset[State]] = {
-    State.QUEUED: frozenset({State.SENDING, State.EXPIRED}),
-    State.SENDING: frozenset({State.ACCEPTED, State.FAILED, State.DEFERRED, State.UNKNOWN, State.EXPIRED}),
-    State.DEFERRED: frozenset({State.SENDING, State.EXPIRED}),
-    State.UNKNOWN: frozenset({State.SENDING, State.HELD, State.FAILED, State.ACCEPTED, State.EXPIRED}),
-    State.HELD: frozenset({State.SENDING, State.FAILED}),
-    State.ACCEPTED: frozenset(),
-    State.FAILED: frozenset(),
-    State.EXPIRED: frozenset(),
-}
-TERMINAL = frozenset(state for state, successors in TRANSITIONS.items() if not successors)
-
 # Only these use up one of a recipient's attempts.
 COUNTED = frozenset({Outcome.TEMPORARY})
+# The provider's trouble, after which another one may be asked at once.
+PROVIDER_TROUBLE = frozenset({Outcome.THROTTLED, Outcome.PROVIDER_DOWN, Outcome.MISCONFIGURED})
 
 
 class OnUnknown(StrEnum):
@@ -78,6 +68,9 @@ class RecipientResult:
         code: the SMTP reply code, or None where there was no reply.
         enhanced: the enhanced status code, or None.
         text: the peer's words, or ours where it said none; at most 500 characters are kept.
+        retry_after: seconds that the peer wants to be left alone, or None where it said nothing.
+        scope: what a throttling peer counts by, or None.
+        provider_message_id: how the provider names the message, or None.
     """
 
     n: int
@@ -85,6 +78,9 @@ class RecipientResult:
     code: int | None
     enhanced: str | None
     text: str
+    retry_after: float | None = None
+    scope: Scope | None = None
+    provider_message_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +112,3 @@ def next_attempt(
     shortest = timedelta(seconds=policy.waits[0])
     last = expires_at - shortest
     return last if last >= now + shortest else None
-
-
-def settle(outcome: Outcome, due: datetime | None) -> State:
-    """State of a recipient after an outcome; what would wait, but may not, expires."""
-    state = AFTER[outcome]
-    return State.EXPIRED if state is State.DEFERRED and due is None else state

@@ -10,9 +10,19 @@ from hypothesis import strategies as st
 
 from mail.accounts import GeneratedSecret, secret_digest
 from mail.dedupe import Marks, dedupe_key
-from mail.delivery import AFTER, TERMINAL, TRANSITIONS, Outcome, RetryPolicy, State, next_attempt, settle
+from mail.delivery import AFTER, Outcome, RetryPolicy, next_attempt
 from mail.headers import MAX_HEADER_BLOCK, Hop, find_headers, header_block, received
 from mail.ids import uuid7
+from mail.states import (
+    DELIVERY_TRANSITIONS,
+    SETTLED,
+    TERMINAL,
+    TRANSITIONS,
+    DeliveryState,
+    MessageState,
+    State,
+    message_state,
+)
 
 KEY = bytes(range(32))
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -118,8 +128,36 @@ def test_every_outcome_leads_to_a_state_that_sending_may_become() -> None:
 
 
 def test_terminal_states_are_the_recipients_fate() -> None:
-    assert {State.ACCEPTED, State.FAILED, State.EXPIRED} == TERMINAL
+    assert {
+        State.COMPLAINED,
+        State.FAILED,
+        State.EXPIRED,
+        State.SUPPRESSED,
+        State.DISCARDED,
+        State.CANCELLED,
+    } == TERMINAL
     assert TRANSITIONS.keys() == set(State)
+    assert DELIVERY_TRANSITIONS.keys() == set(DeliveryState)
+
+
+def test_what_is_settled_moves_only_to_what_is_settled() -> None:
+    for state in SETTLED:
+        assert TRANSITIONS[state] <= SETTLED
+
+
+@pytest.mark.parametrize(
+    ("recipients", "message"),
+    [
+        ({State.ACCEPTED, State.DELIVERED}, MessageState.ACCEPTED),
+        ({State.ACCEPTED, State.BOUNCED}, MessageState.PARTIAL),
+        ({State.FAILED, State.SUPPRESSED}, MessageState.FAILED),
+        ({State.ACCEPTED, State.DEFERRED}, MessageState.PENDING),
+        ({State.UNKNOWN, State.HELD}, MessageState.PENDING),
+        ({State.HELD, State.FAILED}, MessageState.HELD),
+    ],
+)
+def test_a_message_stands_as_its_recipients_do(recipients: set[State], message: MessageState) -> None:
+    assert message_state(recipients) is message
 
 
 def test_every_state_can_reach_an_end() -> None:
@@ -155,10 +193,6 @@ def test_a_long_wait_is_cut_short_for_a_last_attempt_before_the_message_expires(
 def test_what_would_wait_past_its_expiry_expires() -> None:
     policy = RetryPolicy(waits=(60,))
     assert next_attempt(policy, 1, NOW, NOW + timedelta(seconds=40), random.Random(1)) is None
-    assert settle(Outcome.TEMPORARY, None) is State.EXPIRED
-    assert settle(Outcome.TEMPORARY, NOW) is State.DEFERRED
-    assert settle(Outcome.UNKNOWN, None) is State.UNKNOWN
-    assert settle(Outcome.ACCEPTED, None) is State.ACCEPTED
 
 
 def test_a_digest_is_an_hmac_of_the_name_and_the_secret() -> None:

@@ -38,14 +38,27 @@ def find_headers(block: bytes, *names: str) -> list[str | None]:
     return [_value(block, lines, name) for name in names]
 
 
+def field_values(block: bytes, name: str) -> list[str]:
+    """Give the unfolded values of all headers with a name, in order; undecodable octets become U+FFFD."""
+    lines, wanted, at = b"\n" + block.lower(), _start(name), -1
+    values = []
+    while (at := lines.find(wanted, at + 1)) >= 0:
+        if match := _VALUE.match(block, at + len(name)):
+            values.append(_unfolded(match[1]))
+    return values
+
+
 def _value(block: bytes, lines: bytes, name: str) -> str | None:
     """The value of a header; `lines` is the block in small letters after a line's end."""
     wanted, at = _start(name), -1
     while (at := lines.find(wanted, at + 1)) >= 0:
         if match := _VALUE.match(block, at + len(name)):
-            value = _FOLD.sub(b"", match[1]) if b"\r\n" in match[1] else match[1]
-            return value.decode("utf-8", "replace").strip()
+            return _unfolded(match[1])
     return None
+
+
+def _unfolded(value: bytes) -> str:
+    return (_FOLD.sub(b"", value) if b"\r\n" in value else value).decode("utf-8", "replace").strip()
 
 
 @lru_cache(maxsize=16)

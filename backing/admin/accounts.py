@@ -10,24 +10,14 @@ from psycopg.types.json import Jsonb
 
 from backing.admin.credentials import Credentials, IssuedCredential, NewCredential
 from backing.admin.desk import AdminError, Desk, account_id, no_account, row
+from backing.admin.domains import sender_domains
+from backing.admin.providers import NewProvider
 from backing.ids import new_id
 from backing.postgres.accounts import SQL
 from backing.postgres.pool import Connection
 from backing.secrets import Vault
 from mail.accounts import Quota, Unit, Window
-from mail.addresses import parse_domain
 from mail.delivery import OnUnknown
-from mail.errors import Refused
-
-
-@dataclass(frozen=True, slots=True)
-class NewProvider:
-    """A provider to be made: its kind, its settings without secrets, and its secret."""
-
-    name: str
-    kind: str
-    config: dict[str, Any]
-    secret: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +28,7 @@ class Options:
         no_max_sessions: take the limit of sessions away.
         quotas: to be set.
         no_quotas: windows and units to have no quota.
+        delivery: columns that say how its mail is delivered; None is the worker's own.
     """
 
     allowed_domains: tuple[str, ...] | None = None
@@ -48,6 +39,7 @@ class Options:
     no_max_sessions: bool = False
     quotas: tuple[Quota, ...] = ()
     no_quotas: tuple[tuple[Window, Unit], ...] = ()
+    delivery: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +50,6 @@ class NewAccount:
     options: Options
     provider: NewProvider | str
     username: str | None = None
-
-
-def sender_domains(texts: tuple[str, ...]) -> list[str]:
-    """Check the domains an account may send from; `*.example.com` stands for every name below example.com.
-
-    Raises:
-        AdminError: naming the domain that is none.
-    """
-    domains: list[str] = []
-    for text in texts:
-        wildcard, name = ("*.", text[2:]) if text.startswith("*.") else ("", text)
-        try:
-            domains.append(wildcard + parse_domain(name))
-        except Refused as refused:
-            raise AdminError(f"{text!r} is not a domain: {refused.reply.text}") from None
-    return sorted(set(domains))
 
 
 class Accounts:
@@ -115,7 +91,9 @@ class Accounts:
             AdminError: there is no such account or provider.
         """
         async with self._desk.transaction() as connection:
-            await self._set_provider(connection, await account_id(connection, account), provider)
+            found = await account_id(connection, account)
+            await self._set_provider(connection, found, provider)
+        self._desk.changed("routing", found)
 
     async def all(self) -> list[dict[str, Any]]:
         """All accounts, by name."""
@@ -203,5 +181,6 @@ async def _set(
         "max_sessions": options.max_sessions,
         "no_max_sessions": options.no_max_sessions,
         "quotas": Jsonb(kept),
+        "delivery": Jsonb(dict(options.delivery)),
     }
     await connection.execute(SQL["set_account"], values)

@@ -16,6 +16,8 @@ _CONSTRAINTS: Final = {
     "credential_username_key": "this user name is taken; user names are unique over all accounts",
     "credential_certificate": "another credential has this certificate name; revoke that one first",
     "account_name_check": "an account name has small letters, digits and dashes, 63 at most",
+    "routing_rule_account_id_name_key": "a rule of this name exists; choose another, or use `rule set`",
+    "provider_account_id_name_key": "a provider of this name exists; choose another, or use `provider set`",
     "provider_name_check": "a provider name has small letters, digits and dashes, 63 at most",
     "credential_username_check": "a user name has letters, digits and @ . _ - and begins with a letter or digit",
 }

@@ -40,7 +40,12 @@ UPDATE account SET
     check_from = coalesce(%(check_from)s::boolean, check_from),
     repair_line_ends = coalesce(%(repair_line_ends)s::boolean, repair_line_ends),
     max_sessions = CASE WHEN %(no_max_sessions)s THEN NULL ELSE coalesce(%(max_sessions)s::integer, max_sessions) END,
-    quotas = %(quotas)s
+    quotas = %(quotas)s,
+    -- Keys that are not there leave their columns as they are, and null is null.
+    (retry_seconds, expiry_seconds, send_dsn, delay_notice_seconds, retention_days, archive) = (
+        SELECT delivery.retry_seconds, delivery.expiry_seconds, delivery.send_dsn, delivery.delay_notice_seconds,
+               delivery.retention_days, delivery.archive
+        FROM jsonb_populate_record(account, %(delivery)s) AS delivery)
 WHERE id = %(id)s;
 
 -- set_default_provider --
@@ -67,8 +72,11 @@ FROM account LEFT JOIN provider ON provider.id = account.default_provider_id
 ORDER BY account.name;
 
 -- show_account --
-SELECT account.name, account.id::text, disabled_at IS NOT NULL AS disabled, allowed_domains, provider.name AS provider,
-       on_unknown, check_from, repair_line_ends, max_sessions, quotas,
+SELECT account.name, account.id::text, disabled_at IS NOT NULL AS disabled, account.allowed_domains,
+       provider.name AS provider,
+       on_unknown, check_from, repair_line_ends, max_sessions, quotas, retry_seconds, expiry_seconds, send_dsn,
+       delay_notice_seconds, retention_days, archive,
+       (SELECT count(*) FROM routing_rule WHERE routing_rule.account_id = account.id) AS rules,
        (SELECT count(*) FROM credential WHERE credential.account_id = account.id AND revoked_at IS NULL) AS credentials,
        (SELECT count(*) FROM suppression WHERE suppression.account_id = account.id) AS suppressed
 FROM account LEFT JOIN provider ON provider.id = account.default_provider_id

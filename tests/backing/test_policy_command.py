@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from backing.aws import Aws
-from backing.cache import Cache, publish
+from backing.cache import Cache, get, publish
 from backing.notices import CHANNEL, Notice, decode
 from backing.settings import CacheSettings
 from tests.backing.conftest import REGION, Run
@@ -40,7 +40,10 @@ def test_what_an_account_may_do_is_changed_and_shown(shop: Run) -> None:
     assert changed.stdout == (
         "Account           shop\nState             enabled\nDomains           a.example\nProvider          smtp\n"
         "On unknown        hold\nCheck From        no\nRepair line ends  yes\nMax sessions      20\n"
-        "Quotas            day:messages:2000, month:recipients:50000\nCredentials       1\nSuppressed        0\n"
+        "Quotas            day:messages:2000, month:recipients:50000\nRetry after       the worker's own\n"
+        "Expires after     the worker's own\nSends DSN         yes\nDelay notice      never\n"
+        "Retention         the worker's own\nArchive           no\nRules             0\n"
+        "Credentials       1\nSuppressed        0\n"
     )
     again = shop("account", "set", "shop", "--no-max-sessions", "--no-quota", "day:messages", "--domain", "*.b.example")
     assert again.returncode == 0
@@ -56,14 +59,50 @@ def test_what_an_account_may_do_is_changed_and_shown(shop: Run) -> None:
         "repair_line_ends": True,
         "max_sessions": None,
         "quotas": {"month": {"recipients": 50000}},
+        "retry_seconds": None,
+        "expiry_seconds": None,
+        "send_dsn": True,
+        "delay_notice_seconds": None,
+        "retention_days": None,
+        "archive": False,
+        "rules": 0,
         "credentials": 1,
         "suppressed": 0,
     }
 
 
+def test_how_mail_of_an_account_is_delivered_is_set_and_given_back_to_the_worker(shop: Run) -> None:
+    names = ("retry_seconds", "expiry_seconds", "send_dsn", "delay_notice_seconds", "retention_days", "archive")
+
+    def shown() -> list[object]:
+        row = json.loads(shop("account", "show", "shop", "--json").stdout)
+        return [row[name] for name in names]
+
+    changed = shop(
+        *("account", "set", "shop", "--retry-seconds", "30,300", "--expiry-seconds", "3600", "--no-send-dsn"),
+        *("--delay-notice-seconds", "900", "--retention-days", "30", "--archive"),
+    )
+    assert changed.returncode == 0
+    assert changed.stdout.splitlines()[9:15] == [
+        "Retry after       30, 300 s",
+        "Expires after     3600 s",
+        "Sends DSN         no",
+        "Delay notice      after 900 s",
+        "Retention         30 days",
+        "Archive           yes",
+    ]
+    assert shown() == [[30, 300], 3600, False, 900, 30, True]
+    assert (
+        shop("account", "set", "shop", "--retry-seconds", "default", "--delay-notice-seconds", "never").returncode == 0
+    )
+    assert shown() == [None, 3600, False, None, 30, True]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (("--expiry-seconds", "20"), "'20': expected a whole number from 300 to 432000"),
+        (("--retry-seconds", "60,x"), "'x': expected a whole number from 1 to 86400"),
         (("--quota", "week:messages:1"), "'week:messages' is no quota; expected hour|day|month:messages|recipients"),
         (("--quota", "day:messages:0"), "'day:messages:0': '0' is no whole number above 0"),
         (("--max-sessions", "many"), "invalid int value: 'many'"),
@@ -131,7 +170,7 @@ def test_a_suppression_list_grows_and_shrinks(shop: Run, tmp_path: Path) -> None
         ("carol@c.example", "bounce", "operator"),
     ]
     text = shop("suppression", "list", "shop").stdout.splitlines()
-    assert text[2].split()[1:] == ["2099-01-31", "bounce", "operator", "bob@b.example"]
+    assert text[2].split()[1:] == ["2099-01-31", "bounce", "operator", "every", "bob@b.example"]
     assert shop("suppression", "remove", "shop", "BOB@b.example").stdout == "shop may send to BOB@b.example again.\n"
     gone = shop("suppression", "remove", "shop", "dan@d.example", "bob@b.example")
     assert (gone.returncode, gone.stderr) == (
@@ -229,6 +268,8 @@ def test_a_transcript_is_written_as_it_is_heard_until_the_cache_goes(run: Run, o
                     "line": "QUIT",
                 }
                 await cache.ask([publish(f"transcript:{demand['id']}", json.dumps(line).encode())])
+                # Once it answers again, what it had for others is on its way to them.
+                await cache.ask([get("nothing")])
                 assert (demand["account"], demand["network"]) == ("shop", "192.0.2.0/24")
             finally:
                 own_valkey.kill()

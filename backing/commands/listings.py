@@ -1,14 +1,18 @@
-"""What the operator's command shows, as text for people."""
+"""Accounts, credentials and suppression lists, as text for people."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from backing.admin.credentials import IssuedCredential
 from mail.accounts import Suppression
 
 
-def issued(credential: IssuedCredential) -> str:
+def issued(credential: IssuedCredential, *, as_json: bool) -> str:
     """A credential that was just made."""
+    if as_json:
+        return json.dumps(asdict(credential))
     lines = [f"Account   {credential.account}", f"Username  {credential.username}"]
     if credential.secret is not None:
         lines += [f"Password  {credential.secret}", "The password is shown only now; it is not stored."]
@@ -38,6 +42,13 @@ def account(row: Mapping[str, Any]) -> str:
         "Repair line ends": _yes(row["repair_line_ends"]),
         "Max sessions": row["max_sessions"] or "the relay's own limit",
         "Quotas": ", ".join(quotas) or "none",
+        "Retry after": f"{', '.join(map(str, row['retry_seconds']))} s" if row["retry_seconds"] else _WORKERS,
+        "Expires after": f"{row['expiry_seconds']} s" if row["expiry_seconds"] else _WORKERS,
+        "Sends DSN": _yes(row["send_dsn"]),
+        "Delay notice": f"after {row['delay_notice_seconds']} s" if row["delay_notice_seconds"] else "never",
+        "Retention": f"{row['retention_days']} days" if row["retention_days"] else _WORKERS,
+        "Archive": _yes(row["archive"]),
+        "Rules": row["rules"],
         "Credentials": row["credentials"],
         "Suppressed": row["suppressed"],
     }
@@ -58,23 +69,30 @@ def credentials(rows: Iterable[Mapping[str, Any]]) -> str:
 
 def suppressions(several: Sequence[Suppression]) -> str:
     """A suppression list, an address a line."""
-    lines = [f"{'SINCE':<10} {'UNTIL':<10} {'REASON':<11} {'SOURCE':<16} ADDRESS"]
+    lines = [f"{'SINCE':<10} {'UNTIL':<10} {'REASON':<11} {'SOURCE':<16} {'STREAM':<12} ADDRESS"]
     lines += [" ".join(f"{text:<{width}}" for text, width in zip(_facts(one), _WIDTHS, strict=True)) for one in several]
     return "\n".join(lines)
 
 
 def suppression(one: Suppression) -> dict[str, str | None]:
     """An entry of a suppression list, for JSON."""
-    since, until = one.since.isoformat(), one.until.isoformat() if one.until else None
-    return {"address": one.address, "reason": one.reason, "source": one.source, "since": since, "until": until}
+    return {
+        "address": one.address,
+        "stream": one.stream,
+        "reason": one.reason,
+        "source": one.source,
+        "since": one.since.isoformat(),
+        "until": one.until.isoformat() if one.until else None,
+    }
 
 
-_WIDTHS = (10, 10, 11, 16, 0)
+_WORKERS = "the worker's own"
+_WIDTHS = (10, 10, 11, 16, 12, 0)
 
 
 def _facts(one: Suppression) -> tuple[str, ...]:
     until = one.until.date().isoformat() if one.until else "-"
-    return one.since.date().isoformat(), until, one.reason, one.source, one.address
+    return one.since.date().isoformat(), until, one.reason, one.source, one.stream or "every", one.address
 
 
 def _state(row: Mapping[str, Any]) -> str:

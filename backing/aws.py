@@ -13,6 +13,7 @@ from botocore.credentials import ReadOnlyCredentials
 from botocore.httpsession import get_cert_path
 
 from backing.awsjson import JsonService, http_session
+from backing.ses import Ses
 from backing.signing import Keys, Signer
 from backing.sqs import FAULTS
 from mail.errors import Unavailable
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from types_aiobotocore_kms import KMSClient
     from types_aiobotocore_s3 import S3Client
     from types_aiobotocore_secretsmanager import SecretsManagerClient
+    from types_aiobotocore_sesv2 import SESV2Client
     from types_aiobotocore_sqs import SQSClient
 
 CONNECT_TIMEOUT_SECONDS = 3
@@ -60,6 +62,29 @@ class Aws:
         limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS, sock_read=read_timeout)
         async with http_session(limits, self._authorities()) as http:
             yield JsonService(http, meta.endpoint_url, "AmazonSQS", Signer(meta.region_name, "sqs"), self._keys)
+
+    async def ses(self, region: str | None = None, endpoint: str | None = None) -> Ses:
+        """What sends mail without the SDK, with the SDK's credentials; its endpoint too, unless one is given.
+
+        Raises:
+            Unavailable: the SDK cannot say where SES is.
+        """
+        asked = self._session.client(
+            "sesv2", region_name=region or self._region, endpoint_url=endpoint, config=_config(5)
+        )
+        try:
+            async with asked as client:
+                return Ses(client.meta.endpoint_url, Signer(client.meta.region_name, "ses"), self._keys)
+        except FAULTS as fault:
+            raise Unavailable(f"SES: {type(fault).__name__}: {fault}") from fault
+
+    @asynccontextmanager
+    async def sesv2(self, region: str | None = None, endpoint: str | None = None) -> AsyncIterator["SESV2Client"]:
+        """An SES client for what is not sending."""
+        async with self._session.client(
+            "sesv2", region_name=region or self._region, endpoint_url=endpoint, config=_config(5)
+        ) as client:
+            yield client
 
     @asynccontextmanager
     async def s3(self, read_timeout: float = 10) -> AsyncIterator["S3Client"]:

@@ -1,30 +1,25 @@
 """AWS services of the JSON protocol, called directly: the calls that are made for every message."""
 
 import asyncio
-import json
 import random
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import timedelta
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final
 
 import aiohttp
+import orjson
 from yarl import URL
 
-from backing import ids
 from backing.signing import Keys, Post, Signer
+from backing.skew import ServiceClock
 from mail.errors import Unavailable
 
 # Seconds before a second and a third try, up to half of it left out by chance, lest many callers come back together.
 _PAUSES: Final = (0.1, 0.4)
 _CONTENT_TYPE: Final = "application/x-amz-json-1.0"
 _UNWANTED: Final = ("Accept", "Accept-Encoding", "User-Agent")
-_CLOCK_IS_OFF: Final = frozenset({"InvalidSignatureException", "RequestExpired", "RequestTimeTooSkewed"})
-# A clock that is off by less than this is not why a signature was refused.
-_SKEW: Final = timedelta(seconds=60)
 _AGAIN: Final = frozenset({429, 500, 502, 503, 504})
 # A ValueError: the answer is not JSON, so it is not of the service but of something before it.
 _FAULTS: Final = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
@@ -63,7 +58,7 @@ class JsonService:
         self._target = target
         self._signer = signer
         self._keys = keys
-        self._clock_lag = timedelta()
+        self._clock = ServiceClock()
 
     async def call(self, operation: str, body: bytes) -> dict[str, Any]:
         """Make a call with a document of arguments; give that of the answer.
@@ -80,7 +75,7 @@ class JsonService:
 
     async def _try(self, operation: str, body: bytes) -> dict[str, Any]:
         post = Post(self._host, {"content-type": _CONTENT_TYPE, "x-amz-target": f"{self._target}.{operation}"}, body)
-        headers = self._signer.headers(post, await self._keys(), ids.now() + self._clock_lag)
+        headers = self._signer.headers(post, await self._keys(), self._clock.now())
         try:
             async with self._http.post(self._url, data=body, headers=headers, allow_redirects=False) as response:
                 answer = await response.read()
@@ -94,21 +89,9 @@ class JsonService:
     def _rejection(self, operation: str, response: aiohttp.ClientResponse, document: Mapping[str, Any]) -> Unavailable:
         code = str(document.get("__type", f"HTTP {response.status}")).rpartition("#")[2]
         message = document.get("message") or document.get("Message") or response.reason
-        again = response.status in _AGAIN or "hrottl" in code
-        if code in _CLOCK_IS_OFF:
-            again = self._set_clock(response.headers.get("Date", ""))
+        clock_was_off = self._clock.set_by(code, response.headers.get("Date", ""))
+        again = clock_was_off or response.status in _AGAIN or "hrottl" in code
         return (_Retriable if again else Unavailable)(f"{self._target} {operation}: {code}: {message}")
-
-    def _set_clock(self, date: str) -> bool:
-        """Learn from the service what time it is; whether ours was wrong."""
-        try:
-            lag = parsedate_to_datetime(date) - ids.now()
-        except ValueError:
-            return False
-        wrong = abs(lag - self._clock_lag) > _SKEW
-        if wrong:
-            self._clock_lag = lag
-        return wrong
 
 
 @asynccontextmanager
@@ -127,7 +110,7 @@ async def http_session(limits: aiohttp.ClientTimeout, authorities: str) -> Async
 
 
 def _object(text: bytes) -> dict[str, Any]:
-    document = json.loads(text)
+    document = orjson.loads(text)
     if not isinstance(document, dict):
         raise ValueError("the answer is no JSON object")  # noqa: TRY004 - as what is no JSON at all
     return document

@@ -21,16 +21,18 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """One POST to the root of an endpoint.
+    """One POST.
 
     Attributes:
         host: as the Host header will say it, with the port where it is not the usual one.
         headers: what is signed beside Host, in lower case and in no order.
+        path: of letters that stand for themselves in a URL.
     """
 
     host: str
     headers: Mapping[str, str]
     body: bytes
+    path: str = "/"
 
 
 class Signer:
@@ -64,7 +66,7 @@ class Signer:
         signed = sorted([*headers.items(), ("host", post.host)])
         names = ";".join([name for name, _ in signed])
         lines = "".join([f"{name}:{value}\n" for name, value in signed])
-        request = f"POST\n/\n\n{lines}\n{names}\n{hashlib.sha256(post.body).hexdigest()}"
+        request = f"POST\n{post.path}\n\n{lines}\n{names}\n{hashlib.sha256(post.body).hexdigest()}"
         scope = f"{moment[:8]}/{self._region}/{self._service}/aws4_request"
         text = f"{_ALGORITHM}\n{moment}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
         signature = hmac.digest(self._key(keys.secret_key, moment[:8]), text.encode(), "sha256").hex()

@@ -171,9 +171,10 @@ async def test_a_service_that_says_nothing_is_unavailable() -> None:
     assert len(service.asked) == 3
 
 
-async def test_a_clock_that_is_off_is_set_by_the_service() -> None:
+@pytest.mark.parametrize("code", ["InvalidSignatureException", "SignatureDoesNotMatch", "RequestExpired"])
+async def test_a_clock_that_is_off_is_set_by_the_service(code: str) -> None:
     theirs = datetime.now(UTC) + timedelta(minutes=20)
-    service = Service([fault("InvalidSignatureException", [f"Date: {format_datetime(theirs, usegmt=True)}"]), DONE])
+    service = Service([fault(code, [f"Date: {format_datetime(theirs, usegmt=True)}"]), DONE])
     async with talking(service) as queue:
         assert await queue.send([Outgoing("a", "g")]) == [None]
         assert await queue.send([Outgoing("b", "g")]) == [None]
@@ -181,9 +182,18 @@ async def test_a_clock_that_is_off_is_set_by_the_service() -> None:
     assert [abs(stamp - theirs) < timedelta(minutes=1) for stamp in stamps] == [False, True, True]
 
 
-@pytest.mark.parametrize("clock", ["agrees", "is not understood"])
-async def test_a_signature_that_is_wrong_for_another_reason_is_unavailable(clock: str) -> None:
-    date = format_datetime(datetime.now(UTC), usegmt=True) if clock == "agrees" else "soon"
+@pytest.mark.parametrize(
+    "date",
+    [
+        None,
+        "soon",
+        "Thu, 26 Nov 2026 10:00:00 -0000",
+        "Thu, 26 Nov 2026 10:00:00",
+    ],
+    ids=["agrees", "no date", "unknown zone", "no zone"],
+)
+async def test_a_signature_that_is_wrong_for_another_reason_is_unavailable(date: str | None) -> None:
+    date = date or format_datetime(datetime.now(UTC), usegmt=True)
     service = Service([fault("InvalidSignatureException", [f"Date: {date}"])])
     async with talking(service) as queue:
         with pytest.raises(Unavailable, match="InvalidSignatureException: because"):

@@ -17,7 +17,13 @@ EXTENSIONS = ("PIPELINING", "SIZE 1000000", "8BITMIME", "SMTPUTF8", "DSN")
 class Peer:
     """Answers by verb; `RCPT <address>` and `.` (the final dot) have keys of their own.
 
-    A reply may be a list, one for each time; its last one repeats.
+    A reply may be a list, one for each time; its last one repeats. `body` is what happens inside of a message: DROP, or
+    a reply that comes early.
+
+    Attributes:
+        delay: seconds before each reply.
+        gathered: whether replies wait for the one to DATA, so that only a client that pipelines gets any.
+        bytewise: whether each octet of a reply goes out for itself.
     """
 
     script: Mapping[str, Any] = field(default_factory=dict)
@@ -25,15 +31,18 @@ class Peer:
     context: ssl.SSLContext | None = None
     implicit: bool = False
     delay: float = 0.0
+    gathered: bool = False
+    bytewise: bool = False
     port: int = 0
     sessions: int = 0
     commands: list[str] = field(default_factory=list)
     messages: list[bytes] = field(default_factory=list)
     _times: dict[str, int] = field(default_factory=dict)
+    _held: bytes = b""
 
     @property
     def config(self) -> dict[str, object]:
-        return {"host": "127.0.0.1", "port": self.port, "tls": "none", "timeout": 1.0}
+        return {"host": "127.0.0.1", "port": self.port, "tls": "none", "timeout": 5.0}
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["Peer"]:
@@ -67,6 +76,7 @@ class Peer:
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._reply(writer, "banner", "220 peer ready")
+        taken = 0
         while line := await self._unless_over(reader.readline()):
             words = line.decode().rstrip("\r\n")
             self.commands.append(words)
@@ -80,17 +90,23 @@ class Peer:
                 await writer.start_tls(self.context)  # type: ignore[arg-type]
             elif verb == "RCPT":
                 address = words.partition("<")[2].partition(">")[0]
-                await self._reply(writer, f"RCPT {address}" if f"RCPT {address}" in self.script else "RCPT", "250 ok")
+                step = f"RCPT {address}" if f"RCPT {address}" in self.script else "RCPT"
+                taken += (await self._reply(writer, step, "250 ok")).startswith("250")
             elif verb == "DATA":
-                if (await self._reply(writer, "DATA", "354 go on")).startswith("354"):
+                usual = "354 go on" if taken else "554 5.5.1 no valid recipients"
+                if (await self._reply(writer, "DATA", usual)).startswith("354"):
                     await self._message(reader, writer)
+                taken = 0
             else:
-                usual = {"QUIT": "221 bye", "AUTH": "235 2.7.0 in"}
-                await self._reply(writer, verb, usual.get(verb, "250 ok"))
+                usual = {"QUIT": "221 bye", "AUTH": "235 2.7.0 in"}.get(verb, "250 ok")
+                await self._reply(writer, verb, usual)
 
     async def _message(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.script.get("body") == DROP:
+        if "body" in self.script:
             await reader.readexactly(1000)
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            await self._reply(writer, "body", DROP)
+            await self._over.wait()
             raise _Dropped
         message = await self._unless_over(reader.readuntil(b".\r\n"))
         while not message.endswith(b"\r\n.\r\n") and message != b".\r\n":
@@ -110,9 +126,19 @@ class Peer:
             raise _Dropped
         if self.delay:
             await asyncio.sleep(self.delay)
-        writer.write(reply if isinstance(reply, bytes) else reply.encode() + b"\r\n")
-        await writer.drain()
+        await self._write(writer, step, reply if isinstance(reply, bytes) else reply.encode() + b"\r\n")
         return reply if isinstance(reply, str) else ""
+
+    async def _write(self, writer: asyncio.StreamWriter, step: str, octets: bytes) -> None:
+        if self.gathered and step.startswith(("MAIL", "RCPT")):
+            self._held += octets
+            return
+        octets, self._held = self._held + octets, b""
+        size = 1 if self.bytewise else len(octets)
+        for start in range(0, len(octets), size):
+            writer.write(octets[start : start + size])
+            await writer.drain()
+            await asyncio.sleep(0)
 
     async def _unless_over(self, line: Coroutine[Any, Any, bytes]) -> bytes:
         tasks: list[asyncio.Task[Any]] = [asyncio.ensure_future(line), asyncio.ensure_future(self._over.wait())]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
-from mail.delivery import Outcome, RecipientResult
+from mail.delivery import Outcome, RecipientResult, Scope
 from mail.job import Recipient
 
 MAX_TEXT = 500
@@ -16,6 +16,8 @@ class Envelope:
     """What a provider is told beside the message itself.
 
     Attributes:
+        key: names this sending at this provider; the same whenever it is repeated there.
+        account_id: whose mail it is.
         recipients: those to send to, each with its number in the envelope that the client gave.
         smtputf8: whether only an SMTPUTF8 peer can take it.
         eight_bit: whether the body has octets above 127.
@@ -24,6 +26,8 @@ class Envelope:
     """
 
     message_id: UUID
+    key: UUID
+    account_id: UUID
     mail_from: str
     recipients: tuple[tuple[int, Recipient], ...]
     smtputf8: bool = False
@@ -35,11 +39,14 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """A provider's configuration, as its account wrote it, and its opened secret."""
+    """A provider's configuration, as its account wrote it, and its opened secret.
+
+    No representation shows either: what is a name at one provider is a key at another.
+    """
 
     id: UUID
     name: str
-    config: dict[str, Any]
+    config: dict[str, Any] = field(repr=False)
     secret: str | None = field(repr=False)
 
 
@@ -47,12 +54,37 @@ class BadConfig(Exception):  # noqa: N818 - a fact about a configuration
     """A provider's configuration cannot be used; says which value and why, never a secret."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a provider can do, and how far it may be trusted.
+
+    Attributes:
+        verified_tls: whether every connection to it is TLS with a checked certificate.
+        requiretls: whether it can promise the same for the rest of the way (RFC 8689).
+        max_recipients: that one attempt may have.
+        max_octets: of a message as it is sent, or None where only the provider knows.
+        smtputf8: whether it takes addresses outside ASCII; None where only a connection tells.
+        idempotent: whether a repeated key is taken once, so that an unknown outcome may be sent again at once.
+        evidence_seconds: how long its events may take to tell of mail whose outcome is unknown; None without events.
+        rewrites_message_id: whether recipients see another Message-ID than the client wrote.
+    """
+
+    verified_tls: bool
+    requiretls: bool = False
+    max_recipients: int = 1000
+    max_octets: int | None = None
+    smtputf8: bool | None = None
+    idempotent: bool = False
+    evidence_seconds: float | None = None
+    rewrites_message_id: bool = False
+
+
 class Provider(Protocol):
     """Somewhere to send mail to."""
 
     @property
-    def verified_tls(self) -> bool:
-        """Whether every connection to it is TLS with a checked certificate."""
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
         ...
 
     async def send(self, envelope: Envelope, body: bytes, deadline: float) -> list[RecipientResult]:
@@ -72,21 +104,25 @@ class Provider(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An outcome with the words that led to it, before it is known whom it concerns."""
+    """An outcome with the words that led to it, before it is known whom it concerns; fields as in RecipientResult."""
 
     outcome: Outcome
     code: int | None
     enhanced: str | None
     text: str
+    retry_after: float | None = None
+    scope: Scope | None = None
+    provider_message_id: str | None = None
 
     def to(self, numbers: Sequence[int]) -> list[RecipientResult]:
         """The same answer for several recipients."""
         text = clean(self.text)
-        return [RecipientResult(n, self.outcome, self.code, self.enhanced, text) for n in numbers]
+        rest = (self.retry_after, self.scope, self.provider_message_id)
+        return [RecipientResult(n, self.outcome, self.code, self.enhanced, text, *rest) for n in numbers]
 
 
 # RFC 8689, 4.2.1: what is said of mail with REQUIRETLS where the next hop has not what it takes.
-NO_REQUIRETLS = Answer(Outcome.PERMANENT, 550, "5.7.30", "REQUIRETLS support required")
+NO_REQUIRETLS = Answer(Outcome.MESSAGE_PERMANENT, 550, "5.7.30", "REQUIRETLS support required")
 
 
 def clean(text: str) -> str:

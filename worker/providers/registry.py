@@ -3,11 +3,18 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from backing.postgres.deliveries import ProviderRow
+from backing.postgres.routing import ProviderRow
 from backing.secrets import BadSecret, Vault
+from mail.encoding import seven_bit
+from worker.providers import postmark, sendgrid
 from worker.providers.base import BadConfig, Provider, Setup
+from worker.providers.mailgun import MailgunApi
+from worker.providers.means import Means
+from worker.providers.sandbox import SandboxProvider
+from worker.providers.ses import SesApi
 from worker.providers.smtp import SmtpProvider
 
 if TYPE_CHECKING:
@@ -15,8 +22,30 @@ if TYPE_CHECKING:
 
 Create = Callable[[Setup], Awaitable[Provider]]
 
-# What each kind of provider is built by.
-KINDS: Mapping[str, Create] = {"smtp": SmtpProvider.create}
+# What the kinds of providers are built by that need nothing but their row.
+KINDS: Mapping[str, Create] = {
+    "smtp": partial(SmtpProvider.create, recode=seven_bit),
+    "sandbox": SandboxProvider.create,
+}
+
+
+def kinds(means: Means) -> Mapping[str, Create]:
+    """Say what each kind of provider is built by.
+
+    Args:
+        means: what the providers share.
+    """
+    sharing: Mapping[str, Callable[[Setup, Means], Awaitable[Provider]]] = {
+        "ses": SesApi.create,
+        "mailgun": MailgunApi.create,
+        "sendgrid": sendgrid.create,
+        "postmark": postmark.create,
+    }
+
+    def with_means(create: Callable[[Setup, Means], Awaitable[Provider]]) -> Create:
+        return lambda setup: create(setup, means)
+
+    return {**KINDS, **{kind: with_means(create) for kind, create in sharing.items()}}
 
 
 class Providers:

@@ -6,13 +6,17 @@ from dataclasses import replace
 import pytest
 from aiobotocore.session import get_session
 
+from backing.aws import Aws
 from backing.ids import new_id
-from backing.postgres.deliveries import ProviderRow
+from backing.postgres.routing import ProviderRow
 from backing.secrets import Vault
 from mail.delivery import RecipientResult
 from mail.errors import Unavailable
-from worker.providers.base import BadConfig, Envelope, Provider, Setup
-from worker.providers.registry import Providers
+from tests.conftest import REGION
+from worker.providers.base import BadConfig, Capabilities, Envelope, Provider, Setup
+from worker.providers.means import Means
+from worker.providers.registry import Providers, kinds
+from worker.providers.web import http_session
 
 pytestmark = pytest.mark.anyio
 
@@ -23,7 +27,7 @@ class Noted:
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self.closed = False
-        self.verified_tls = False
+        self.capabilities = Capabilities(verified_tls=False)
 
     async def send(self, envelope: Envelope, body: bytes, deadline: float) -> list[RecipientResult]:
         raise NotImplementedError
@@ -40,7 +44,7 @@ async def vault(moto_url: str) -> AsyncIterator[Vault]:
 
 
 def row(secret: bytes | None = None, kind: str = "noted") -> ProviderRow:
-    return ProviderRow(new_id(), "main", kind, {"a": 1}, secret, 1, enabled=True)
+    return ProviderRow(new_id(), "main", kind, {"a": 1}, secret, 1, enabled=True, limits={}, allowed_domains=None)
 
 
 async def test_a_provider_is_built_once_for_each_version(vault: Vault) -> None:
@@ -57,6 +61,7 @@ async def test_a_provider_is_built_once_for_each_version(vault: Vault) -> None:
         assert await providers.get(first) is await providers.get(first) is made[0]
         assert (made[0].setup.config, made[0].setup.secret) == ({"a": 1}, "s3cret")
         assert "s3cret" not in repr(made[0].setup)
+        assert "{" not in repr(made[0].setup), "a name in a configuration may be a key"
         assert await providers.get(second) is made[1]
         assert (len(made), made[0].closed, made[1].closed) == (2, True, False)
         assert await providers.get(first) is made[1], "claimed before the change"
@@ -90,3 +95,21 @@ async def test_a_secret_that_cannot_be_opened_now_may_be_opened_later(vault: Vau
             await providers.get(replace(sealed, secret=other))
         good = replace(sealed, secret=await vault.seal(sealed.id, "s3cret"))
         assert isinstance(await providers.get(good), Noted)
+
+
+async def test_every_kind_that_a_row_may_have_can_be_built(vault: Vault) -> None:
+    configs = {
+        "smtp": {"host": "127.0.0.1"},
+        "ses": {},
+        "mailgun": {"domain": "mg.example"},
+        "sendgrid": {"mode": "api"},
+        "postmark": {},
+        "sandbox": {},
+    }
+    async with http_session() as http:
+        async with Providers(vault, kinds(Means(Aws(REGION), http))) as providers:
+            for kind, config in configs.items():
+                made = replace(row(kind=kind), config=config)
+                made = replace(made, secret=await vault.seal(made.id, "s3cret"))
+                assert (await providers.get(made)).capabilities.max_recipients >= 50
+        assert not http.closed, "it belongs to the worker"

@@ -3,12 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Final
 
-from worker.providers.connection import Connection
-
-# A connection idle for longer is asked whether it still lives; a dead one costs a check less than a failed attempt.
-_CHECK_IDLE_SECONDS: Final = 5.0
+from worker.providers.smtp.connection import Connection
 
 
 class Connections:
@@ -19,15 +15,23 @@ class Connections:
         most: how many may be lent at a time.
         max_idle: seconds after which a kept one is closed.
         max_messages: how many messages one may carry.
+        check_after: seconds after which a kept one is asked whether it still lives, which costs less than to find out
+            with a message.
     """
 
     def __init__(
-        self, opening: Callable[[], Awaitable[Connection]], most: int, max_idle: float, max_messages: int
+        self,
+        opening: Callable[[], Awaitable[Connection]],
+        most: int,
+        max_idle: float,
+        max_messages: int,
+        check_after: float = 5.0,
     ) -> None:
         self._opening = opening
         self._slots = asyncio.Semaphore(most)
         self._max_idle = max_idle
         self._max_messages = max_messages
+        self._check_after = check_after
         self._idle: list[Connection] = []
         self._reaper: asyncio.TimerHandle | None = None
         self._closed = False
@@ -57,13 +61,14 @@ class Connections:
         while self._idle:
             connection = self._idle.pop()
             idle = now - connection.idle_since
-            if connection.alive and (idle < _CHECK_IDLE_SECONDS or await connection.check()):
+            if connection.alive and (idle < self._check_after or await connection.check()):
                 return connection
             connection.abort()
         return None
 
     def _keep(self, connection: Connection) -> None:
-        if self._closed or not connection.alive or connection.messages >= self._max_messages:
+        most = min(self._max_messages, connection.limit("MAILMAX") or self._max_messages)
+        if self._closed or not connection.alive or connection.messages >= most:
             connection.close()
             return
         loop = asyncio.get_running_loop()

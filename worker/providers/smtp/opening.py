@@ -1,0 +1,115 @@
+"""Opening a connection to a provider: greeting, TLS and AUTH as configured, up to where MAIL may follow."""
+
+import asyncio
+import hashlib
+import ssl
+from dataclasses import dataclass, field
+from functools import partial
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from mail.delivery import Outcome
+from worker.providers.base import Answer
+from worker.providers.smtp import outcomes
+from worker.providers.smtp.connection import Connection
+from worker.providers.smtp.outcomes import Failed, Step
+from worker.providers.smtp.sasl import sign_in
+from worker.providers.smtp.wire import Wire
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Whom to connect to, and how.
+
+    Attributes:
+        hello: our name in EHLO.
+        implicit: TLS from the start.
+        starttls: True demands STARTTLS, None takes it when offered, False leaves it.
+        context: what TLS verifies the peer with.
+        pin: SHA-256 of the peer's public key (SPKI), or None.
+        login: user name and password, or None.
+        timeout: seconds for one reply.
+    """
+
+    host: str
+    port: int
+    hello: str
+    implicit: bool
+    starttls: bool | None
+    context: ssl.SSLContext
+    pin: bytes | None
+    login: tuple[str, str] | None = field(repr=False)
+    timeout: float
+
+
+async def connect(target: Target) -> Connection:
+    """Open a connection up to where MAIL may follow.
+
+    Raises:
+        Failed: the peer refuses us.
+        OSError: it cannot be reached, broke off or talked nonsense; an `SSLError` is one.
+    """
+    context, name = (target.context, target.host) if target.implicit else (None, None)
+    async with asyncio.timeout(target.timeout):
+        _, wire = await asyncio.get_running_loop().create_connection(
+            partial(Wire, target.timeout), target.host, target.port, ssl=context, server_hostname=name
+        )
+    connection = Connection(wire)
+    try:
+        await _enter(connection, target)
+    except BaseException:
+        connection.abort()
+        raise
+    return connection
+
+
+async def _enter(connection: Connection, target: Target) -> None:
+    greeting = await connection.reply()
+    if greeting.code != 220:  # noqa: PLR2004 - RFC 5321, 4.3.2
+        raise Failed(outcomes.banner(greeting))
+    await _hello(connection, target)
+    await _secure(connection, target)
+    if target.login:
+        await sign_in(connection, *target.login)
+
+
+async def _hello(connection: Connection, target: Target) -> None:
+    reply = await connection.command(f"EHLO {target.hello}".encode())
+    if not reply.good:
+        raise Failed(outcomes.banner(reply))
+    connection.extensions = extensions(reply.text)
+
+
+async def _secure(connection: Connection, target: Target) -> None:
+    if target.starttls or (target.starttls is None and connection.offers("starttls")):
+        if not connection.offers("starttls"):
+            raise Failed(_misconfigured("the peer does not offer STARTTLS, which is demanded"))
+        reply = await connection.command(b"STARTTLS")
+        if reply.code != 220:  # noqa: PLR2004 - RFC 3207, section 4
+            raise Failed(outcomes.banner(reply))
+        await connection.start_tls(target.context, target.host)
+        await _hello(connection, target)
+    if target.pin and (connection.certificate is None or key_digest(connection.certificate) != target.pin):
+        raise Failed(_misconfigured("the peer's public key is not the pinned one"))
+
+
+def extensions(text: str) -> dict[str, str]:
+    """What a peer offers in its reply to EHLO, in lower case, with what follows each name (RFC 5321, 4.1.1.1)."""
+    offered: dict[str, str] = {}
+    for line in text.split("\n")[1:]:
+        # Old servers write AUTH=LOGIN, some beside AUTH LOGIN.
+        name, _, words = line.strip().replace("=", " ", 1 if line[:5].upper() == "AUTH=" else 0).partition(" ")
+        name = name.lower()
+        offered[name] = f"{offered[name]} {words}" if name in offered else words
+    return offered
+
+
+def key_digest(certificate: bytes) -> bytes:
+    """Digest a DER certificate's public key as it is pinned: SHA-256 of its SPKI, which renewals may keep (TLS-015)."""
+    key = x509.load_der_x509_certificate(certificate).public_key()
+    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+
+
+def _misconfigured(text: str) -> Answer:
+    return Answer(Outcome.MISCONFIGURED, None, None, f"{Step.CONNECT}: {text}")

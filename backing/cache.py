@@ -167,6 +167,10 @@ class Cache:
             if not isinstance(fault, ResponseError) or isinstance(fault, _LOST):
                 self._lose(client, fault)
             raise Unavailable(f"cache: {_words(fault)}") from fault
+        finally:
+            if client is not self._client:
+                # It was lost and closed meanwhile, and this call may have connected it again.
+                self._lost.append(client)
 
     @asynccontextmanager
     async def subscription(self, channel: str) -> AsyncIterator["Subscription"]:
@@ -194,6 +198,7 @@ class Cache:
         """Look whether the cache is still there, or there again."""
         wait = self._pace.first
         while True:
+            await self._close_lost()
             if self._client:
                 wait = self._pace.first
                 with suppress(TimeoutError):
@@ -202,7 +207,6 @@ class Cache:
                 with suppress(Unavailable):
                     await self.ask([get("pulse")])
             else:
-                await self._close_lost()
                 await asyncio.sleep(wait)
                 wait = min(2 * wait, self._pace.longest)
                 await self._connect()
@@ -246,9 +250,12 @@ class Cache:
 
     async def _close_lost(self) -> None:
         while self._lost:
+            client = self._lost[0]
             with suppress(Exception):  # it is gone either way
                 async with asyncio.timeout(SOCKET_SECONDS):
-                    await self._lost.pop().aclose()
+                    await client.aclose()
+            # Not before: whoever is cancelled meanwhile leaves it to the next one.
+            self._lost.remove(client)
 
     def _options(self) -> dict[str, Any]:
         # The time is up once, not once for each retry of each layer: a caller of ours has better things to do.

@@ -103,6 +103,7 @@ class Suppression:
     Attributes:
         reason: bounce, complaint, unsubscribe or manual.
         source: what told us: the operator, or a provider.
+        stream: the only one that it does not send to it, or empty for all.
     """
 
     address: str
@@ -110,6 +111,7 @@ class Suppression:
     source: str
     since: datetime
     until: datetime | None = None
+    stream: str = ""
 
 
 def secret_digest(key: bytes, username: str, secret: str) -> bytes:

@@ -19,21 +19,23 @@ class SuppressionLists:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    async def add(self, account: str, addresses: Sequence[str], reason: str, until: datetime | None) -> int:
-        """Suppress addresses; give how many.
+    async def add(
+        self, account: str, addresses: Sequence[str], reason: str, until: datetime | None, stream: str = ""
+    ) -> int:
+        """Suppress addresses, in one stream or, for an empty one, in all; give how many.
 
         Raises:
             AdminError: there is no such account, or a text is no address.
         """
-        listed = [Suppression(_address(text), reason, SOURCE, now(), until) for text in addresses]
+        listed = [Suppression(_address(text), reason, SOURCE, now(), until, stream) for text in addresses]
         async with self._desk.transaction() as connection:
             found = await account_id(connection, account)
             await suppressions.add(connection, found, listed)
         self._desk.changed("suppression", found)
         return len(listed)
 
-    async def remove(self, account: str, addresses: Sequence[str]) -> None:
-        """Suppress addresses no more.
+    async def remove(self, account: str, addresses: Sequence[str], stream: str | None = None) -> None:
+        """Suppress addresses no more, in one stream or, for None, altogether.
 
         Raises:
             AdminError: there is no such account, or one of them is not on its list; then none is removed.
@@ -41,8 +43,11 @@ class SuppressionLists:
         async with self._desk.transaction() as connection:
             found = await account_id(connection, account)
             for address in map(_address, addresses):
-                if not await suppressions.remove(connection, found, address):
-                    raise AdminError(f"{address} is not suppressed for {account}; `suppression list` shows what is")
+                if not await suppressions.remove(connection, found, address, stream):
+                    where = f" in stream {stream}" if stream else ""
+                    raise AdminError(
+                        f"{address} is not suppressed for {account}{where}; `suppression list` shows what is"
+                    )
         self._desk.changed("suppression", found)
 
     async def newest(self, account: str, most: int) -> list[Suppression]:

@@ -2,11 +2,12 @@
 
 import sys
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
 
 from backing.postgres.pool import Connection, Database
 from backing.postgres.sql import statements
@@ -64,7 +65,7 @@ class Suppressions:
         return Hashes(found, row[1]) if len(found) < most else None
 
     async def find(self, account_id: UUID, address: str) -> Suppression | None:
-        """Give what is known about an address that is suppressed now, or None.
+        """Give what is known about an address that is suppressed now, for every stream, or None.
 
         Raises:
             Unavailable: the database did not answer.
@@ -74,25 +75,48 @@ class Suppressions:
             values = {"account_id": account_id, "address": address_key(address)}
             return await (await cursor.execute(SQL["find"], values)).fetchone()
 
+    async def suppressed(self, account_id: UUID, stream: str, addresses: Sequence[str]) -> dict[str, Suppression]:
+        """Give those of some addresses that are suppressed now, for one stream or for all, by the address as given.
+
+        Raises:
+            Unavailable: the database did not answer.
+        """
+        keys = {address: address_key(address) for address in addresses}
+        async with self._database.transaction() as connection:
+            cursor = connection.cursor(row_factory=class_row(Suppression))
+            values = {"account_id": account_id, "stream": stream, "addresses": sorted(set(keys.values()))}
+            found = {one.address: one for one in await (await cursor.execute(SQL["suppressed"], values)).fetchall()}
+        return {address: found[key] for address, key in keys.items() if key in found}
+
 
 async def add(connection: Connection, account_id: UUID, several: Iterable[Suppression]) -> None:
     """Suppress addresses; what is said last about one counts."""
-    rows = [
-        {
-            "account_id": account_id,
+    await add_all(connection, [(account_id, suppression) for suppression in several])
+
+
+async def add_all(connection: Connection, several: Iterable[tuple[UUID, Suppression]]) -> None:
+    """Suppress addresses of accounts; what is said last about one counts, and an account that is no more has no list.
+
+    A hard bounce is not taken back by mail that gets through later: the operator takes an address off the list.
+    """
+    rows = {
+        (account_id, address_key(suppression.address), suppression.stream): {
+            "account_id": str(account_id),
             "address": address_key(suppression.address),
+            "stream": suppression.stream,
             "reason": suppression.reason,
             "source": suppression.source,
-            "until": suppression.until,
+            "until": suppression.until.isoformat() if suppression.until else None,
         }
-        for suppression in several
-    ]
-    await connection.cursor().executemany(SQL["add"], rows)
+        for account_id, suppression in several
+    }
+    if rows:
+        await connection.execute(SQL["add"], {"several": Jsonb(list(rows.values()))})
 
 
-async def remove(connection: Connection, account_id: UUID, address: str) -> bool:
-    """Suppress an address no more; whether it was."""
-    values = {"account_id": account_id, "address": address_key(address)}
+async def remove(connection: Connection, account_id: UUID, address: str, stream: str | None = None) -> bool:
+    """Suppress an address no more, in one stream or, for None, altogether; whether it was."""
+    values = {"account_id": account_id, "address": address_key(address), "stream": stream}
     return (await connection.execute(SQL["remove"], values)).rowcount > 0
 
 

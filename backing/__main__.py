@@ -2,202 +2,65 @@
 
 import argparse
 import asyncio
-import json
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
 
 import structlog
 
-from backing import listings
-from backing.admin.accounts import Accounts
-from backing.admin.credentials import Credentials, IssuedCredential
-from backing.admin.desk import AdminError, Desk
-from backing.admin.suppressions import SuppressionLists
-from backing.arguments import demand, new_account, new_credential, options, parse, provider, suppressed
-from backing.aws import Aws
-from backing.cache import Cache
-from backing.notices import Notice, publish
-from backing.overhear import overhear
-from backing.postgres import migrate
-from backing.postgres.pool import Database, sign_in
-from backing.secrets import BadSecret, Vault, credential_key
-from backing.settings import (
-    CacheSettings,
-    ConfigurationError,
-    CredentialKeySettings,
-    ProviderKeySettings,
-    Settings,
-    read,
+from backing.admin.desk import AdminError
+from backing.commands import (
+    accounts,
+    credentials,
+    deadletters,
+    messages,
+    providers,
+    rules,
+    schema,
+    suppressions,
+    transcript,
+    webhooks,
 )
+from backing.commands.office import AdminSettings, Office, opened
+from backing.commands.reading import Verbs
+from backing.secrets import BadSecret
+from backing.settings import ConfigurationError, read
 from mail.errors import Unavailable
 
 EX_FAILED, EX_USAGE, EX_UNAVAILABLE, EX_CONFIG = 1, 2, 69, 78
 
+Takes = Callable[[Verbs], None]
+Does = Callable[[Office, argparse.Namespace], Awaitable[str]]
 
-class AdminSettings(CredentialKeySettings, ProviderKeySettings, CacheSettings):
-    """What the operator's command reads from its environment."""
-
-
-@dataclass(frozen=True, slots=True)
-class Office:
-    """All that an operator can change."""
-
-    accounts: Accounts
-    credentials: Credentials
-    suppressions: SuppressionLists
-
-
-@asynccontextmanager
-async def _office(settings: AdminSettings) -> AsyncIterator[Office]:
-    """Open what changes need; afterwards the relays are told of those that were made."""
-    aws = Aws(settings.aws_region)
-    async with aws.secrets() as secrets, aws.kms() as kms, Database(settings, aws).opened() as database:
-        desk = Desk(database)
-        credentials = Credentials(desk, await credential_key(secrets, settings.credential_key_secret))
-        accounts = Accounts(desk, Vault(kms, settings.provider_key), credentials)
-        yield Office(accounts, credentials, SuppressionLists(desk))
-        await _tell_relays(settings, aws, desk.notices)
+# What an operator changes: what it is, what its verbs take, what they do.
+NOUNS: Final[Mapping[str, tuple[str, Takes, Does]]] = {
+    "account": ("tenants", accounts.arguments, accounts.run),
+    "credential": ("SMTP users", credentials.arguments, credentials.run),
+    "provider": ("where mail goes out", providers.arguments, providers.run),
+    "rule": ("which mail goes out where", rules.arguments, rules.run),
+    "suppression": ("addresses that an account does not send to", suppressions.arguments, suppressions.run),
+    "message": ("mail: its story, and what is done with it", messages.arguments, messages.run),
+    "webhook": ("where an account is told of its mail", webhooks.arguments, webhooks.run),
+}
 
 
-async def _tell_relays(settings: AdminSettings, aws: Aws, notices: Sequence[Notice]) -> None:
-    if not notices:
-        return
-    async with Cache(settings, aws).opened() as cache:
-        try:
-            for notice in notices:
-                await publish(cache, notice)
-        except Unavailable as fault:
-            why = str(fault) if cache.configured else "CACHE_URL names no cache"
-            sys.stderr.write(
-                f"note: relays could not be told ({why}); each will know within RELAY_CREDENTIAL_CACHE_SECONDS,"
-                " one minute by default\n"
-            )
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Read the command line; a mistake ends the process with 2 and says what was expected."""
+    parser = argparse.ArgumentParser(
+        prog="python -m backing", description="Schema, accounts, providers, rules, mail under way, dead letters."
+    )
+    nouns = parser.add_subparsers(dest="noun", required=True)
 
+    def verbs(noun: str, words: str) -> Verbs:
+        return nouns.add_parser(noun, help=words).add_subparsers(dest="verb", required=True).add_parser
 
-async def _overhear(arguments: argparse.Namespace) -> None:
-    asked, settings = demand(arguments), read(CacheSettings)
-    if not settings.cache_url:
-        raise AdminError("CACHE_URL names no cache; a transcript comes through it")
-
-    def write(line: str) -> None:
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
-
-    away: Unavailable | None = None
-    async with Cache(settings, Aws(settings.aws_region)).opened() as cache:
-        # Raised outside of the block, which has tasks of its own and would raise a group.
-        try:
-            await overhear(cache, asked, write)
-        except Unavailable as fault:
-            away = fault
-    if away:
-        raise away
-
-
-def _migrate(arguments: argparse.Namespace) -> str:
-    settings = read(Settings)
-    chosen = asyncio.run(sign_in(settings, Aws(settings.aws_region)))
-    # A migration may rewrite a table; only its wait for locks is bounded.
-    target = migrate.Target(settings.database_url, chosen | {"options": ""})
-    match arguments.verb:
-        case "up":
-            return f"The schema is at {migrate.upgrade(target, arguments.revision)}."
-        case "down":
-            return f"The schema is at {migrate.downgrade(target, arguments.revision)}."
-        case _:
-            return migrate.current(target)
-
-
-async def _change(arguments: argparse.Namespace) -> str:
-    async with _office(read(AdminSettings)) as office:
-        match arguments.noun:
-            case "account":
-                return await _account(office.accounts, arguments)
-            case "credential":
-                return await _credential(office.credentials, arguments)
-            case _:
-                return await _suppression(office.suppressions, arguments)
-
-
-async def _account(accounts: Accounts, arguments: argparse.Namespace) -> str:
-    match arguments.verb:
-        case "create":
-            return _issued(await accounts.create(new_account(arguments)), as_json=arguments.json)
-        case "list":
-            rows = await accounts.all()
-            return json.dumps(rows) if arguments.json else listings.accounts(rows)
-        case "show":
-            row = await accounts.show(arguments.name)
-            return json.dumps(row) if arguments.json else listings.account(row)
-        case verb:
-            return await _CHANGES[verb](accounts, arguments)
-
-
-async def _set(accounts: Accounts, arguments: argparse.Namespace) -> str:
-    await accounts.change(arguments.name, options(arguments))
-    return listings.account(await accounts.show(arguments.name))
-
-
-async def _provide(accounts: Accounts, arguments: argparse.Namespace) -> str:
-    await accounts.set_provider(arguments.name, provider(arguments))
-    return f"Account {arguments.name} now delivers through {arguments.provider or arguments.smtp}."
-
-
-async def _disable(accounts: Accounts, arguments: argparse.Namespace) -> str:
-    await accounts.disable(arguments.name)
-    return f"Account {arguments.name} can sign in no more; what it sent is still delivered."
-
-
-async def _enable(accounts: Accounts, arguments: argparse.Namespace) -> str:
-    await accounts.enable(arguments.name)
-    return f"Account {arguments.name} can sign in again."
-
-
-async def _delete(accounts: Accounts, arguments: argparse.Namespace) -> str:
-    gone = await accounts.delete(arguments.name)
-    went = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in gone.items())
-    return f"Account {arguments.name} is deleted, and with it: {went}. Its messages stay on record."
-
-
-_CHANGES = {"set": _set, "provider": _provide, "disable": _disable, "enable": _enable, "delete": _delete}
-
-
-async def _credential(credentials: Credentials, arguments: argparse.Namespace) -> str:
-    match arguments.verb:
-        case "create":
-            made = await credentials.create(arguments.account, new_credential(arguments))
-            return _issued(made, as_json=arguments.json)
-        case "list":
-            rows = await credentials.of(arguments.account)
-            return json.dumps(rows) if arguments.json else listings.credentials(rows)
-        case _:
-            await credentials.revoke(arguments.username)
-            return f"Credential {arguments.username} can sign in no more."
-
-
-async def _suppression(lists: SuppressionLists, arguments: argparse.Namespace) -> str:
-    match arguments.verb:
-        case "add":
-            count = await lists.add(arguments.account, suppressed(arguments), arguments.reason, arguments.until)
-            return (
-                f"{arguments.account} sends to {count} addresses no more."
-                if count > 1
-                else (f"{arguments.account} sends to this address no more.")
-            )
-        case "list":
-            several = await lists.newest(arguments.account, arguments.most)
-            if arguments.json:
-                return json.dumps([listings.suppression(one) for one in several])
-            return listings.suppressions(several)
-        case _:
-            await lists.remove(arguments.account, arguments.address)
-            return f"{arguments.account} may send to {', '.join(arguments.address)} again."
-
-
-def _issued(credential: IssuedCredential, *, as_json: bool) -> str:
-    return json.dumps(asdict(credential)) if as_json else listings.issued(credential)
+    schema.arguments(verbs("migrate", "bring the schema up or down"))
+    for noun, (words, takes, _) in NOUNS.items():
+        takes(verbs(noun, words))
+    deadletters.arguments(verbs("deadletters", "what the delivery queue has given up"))
+    overheard = nouns.add_parser("transcript", help="show what is said in SMTP sessions from now on, without secrets")
+    transcript.arguments(overheard)
+    return parser.parse_args(arguments)
 
 
 def main(arguments: list[str]) -> int:
@@ -220,13 +83,21 @@ def main(arguments: list[str]) -> int:
 def _do(asked: argparse.Namespace) -> str:
     match asked.noun:
         case "migrate":
-            return _migrate(asked)
+            return schema.run(asked)
+        case "deadletters":
+            return asyncio.run(deadletters.run(asked))
         case "transcript":
-            with suppress(KeyboardInterrupt):
-                asyncio.run(_overhear(asked))
-            return "stopped"
+            try:
+                return asyncio.run(transcript.run(asked))
+            except KeyboardInterrupt:
+                return "stopped"
         case _:
             return asyncio.run(_change(asked))
+
+
+async def _change(asked: argparse.Namespace) -> str:
+    async with opened(read(AdminSettings)) as office:
+        return await NOUNS[asked.noun][2](office, asked)
 
 
 def _fail(code: int, text: str) -> int:

@@ -44,3 +44,8 @@ class Ids:
 def new_secret() -> str:
     """A new credential secret: 256 random bits in URL-safe letters."""
     return secrets.token_urlsafe(SECRET_BYTES)
+
+
+def new_octets(count: int) -> bytes:
+    """Octets that nobody can guess."""
+    return secrets.token_bytes(count)

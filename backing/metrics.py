@@ -96,6 +96,7 @@ class WorkerMetrics:
     """What the worker counts."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.cache_up = Gauge("worker_cache_up", "1 while the cache answers.", registry=registry)
         self.sending = Gauge("worker_sending", "Messages being sent now.", registry=registry)
         self.received = Counter("worker_received", "Queue messages by what they were.", ["result"], registry=registry)
         self.outcomes = Counter(
@@ -163,3 +164,94 @@ class PoolMetrics(Collector):
         yield CounterMetricFamily(
             "database_pool_use_seconds", "Time that connections were in use.", stats.get("usage_ms", 0) / 1000
         )
+
+
+class EventMetrics:
+    """What providers told after the send, and what became of it."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.events = Counter(
+            "provider_events",
+            "Events of providers by kind and by what they did: applied, stale, waiting, unmatched, duplicate.",
+            ["kind", "effect"],
+            registry=registry,
+        )
+        self.unread = Counter(
+            "provider_events_unread",
+            "Events that did nothing: ignored (of a kind without a meaning here), malformed, foreign (of no provider "
+            "that is known).",
+            ["reason"],
+            registry=registry,
+        )
+        self.suppressed = Counter(
+            "provider_events_suppressed",
+            "Addresses put on a suppression list by an event, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        self.lag_seconds = Histogram(
+            "provider_event_lag_seconds",
+            "From when something happened at a provider to when it was recorded.",
+            buckets=(0.5, 1, 2, 5, 10, 30, 60, 300, 1800, 7200, 86400),
+            registry=registry,
+        )
+
+
+class OutboxMetrics:
+    """What is counted after the send: what accounts are told, and what is forgotten."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.posts = Counter(
+            "worker_webhook_posts", "Posts to webhook endpoints by result.", ["result"], registry=registry
+        )
+        self.forgotten = Counter("worker_forgotten", "Rows removed for their age.", ["what"], registry=registry)
+        self.archived = Counter("worker_archived", "Messages written to the archive.", registry=registry)
+
+
+class WorkerControlMetrics:
+    """What the control over providers counts."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._breakers = Gauge(
+            "worker_provider_breaker",
+            "0 while mail goes to a provider, 1 while a probe is under way, 2 while it is left alone.",
+            ["provider", "id"],
+            registry=registry,
+        )
+        self._rates = Gauge(
+            "worker_provider_learned_rate",
+            "Recipients per second that a provider seems to take; NaN while it does not complain.",
+            ["provider", "id"],
+            registry=registry,
+        )
+        self.throttles = Counter(
+            "worker_provider_throttles",
+            "Attempts that a provider found too fast or too many, by what it counts.",
+            ["provider", "scope"],
+            registry=registry,
+        )
+        self.waited = Counter(
+            "worker_provider_waited_seconds",
+            "Time that attempts waited for a provider's limits, and then were made.",
+            ["provider"],
+            registry=registry,
+        )
+        self.refusals = Counter(
+            "worker_provider_refusals",
+            "Attempts that were not made now, by what stood against them.",
+            ["provider", "reason"],
+            registry=registry,
+        )
+
+    def show_breaker(self, provider: str, provider_id: str, condition: str) -> None:
+        """Show how a provider's breaker stands."""
+        self._breakers.labels(provider, provider_id).set({"closed": 0, "half_open": 1, "open": 2}[condition])
+
+    def show_rate(self, provider: str, provider_id: str, rate: float | None) -> None:
+        """Show the rate that a provider was found to take, or None for any that it is configured for."""
+        self._rates.labels(provider, provider_id).set(math.nan if rate is None else rate)
+
+    def forget(self, provider: str, provider_id: str) -> None:
+        """Show nothing of a provider any more."""
+        for gauge in (self._breakers, self._rates):
+            gauge.remove(provider, provider_id)

@@ -1,7 +1,7 @@
 """Message bodies in S3: the large ones, and those of mail that waits."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Final, TypedDict, TypeVar
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from mail.job import StoredBody
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
-    from types_aiobotocore_s3.type_defs import CompletedPartTypeDef
+    from types_aiobotocore_s3.type_defs import CompletedPartTypeDef, ObjectIdentifierTypeDef
 
 # S3 takes no smaller part, but for the last one.
 PART_OCTETS: Final = 5 * 1024 * 1024
@@ -73,6 +73,24 @@ class Bodies:
             await self._client.delete_object(Bucket=place.bucket, Key=place.key)
         except FAULTS as fault:
             raise Unavailable(f"S3 DeleteObject {place.key}: {type(fault).__name__}: {fault}") from fault
+
+    async def delete_all(self, places: Sequence[StoredBody]) -> None:
+        """Remove up to 1,000 bodies that are needed no more; those that are gone already are fine."""
+        for bucket in {place.bucket for place in places}:
+            keys: list[ObjectIdentifierTypeDef] = [{"Key": place.key} for place in places if place.bucket == bucket]
+            try:
+                answer = await self._client.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+            except FAULTS as fault:
+                raise Unavailable(f"S3 DeleteObjects: {type(fault).__name__}: {fault}") from fault
+            for error in answer.get("Errors", []):
+                raise Unavailable(f"S3 DeleteObjects {error.get('Key')}: {error.get('Code')}")
+
+    async def archive(self, key: str, content: bytes) -> None:
+        """Store an object under a key of its own; storing it again replaces it."""
+        try:
+            await self._client.put_object(Bucket=self._bucket, Key=key, Body=content, ContentType="application/gzip")
+        except FAULTS as fault:
+            raise Unavailable(f"S3 PutObject {key}: {type(fault).__name__}: {fault}") from fault
 
 
 class _Named(TypedDict):

@@ -1,11 +1,13 @@
 """The delivery queue: sending jobs in batches, receiving them under a lease, giving them back or finishing them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from aiohttp import ClientError as HttpError
+from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError
 
 from backing.awsjson import JsonService
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 # SendMessageBatch and DeleteMessageBatch: 10 entries; 1 MiB for all bodies of a batch together.
 MAX_BATCH = 10
+_MAX_ATTRIBUTE = 1000
 MAX_BATCH_BYTES = 1_048_576
 # What the texts of a batch may have in all; the rest is room for what SQS counts beside them.
 MAX_BATCH_TEXT = MAX_BATCH_BYTES - 16_384
@@ -45,12 +48,23 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One received message: its text, the handle that finishes it, how often it came, and when it was queued."""
+    """One received message.
+
+    Attributes:
+        handle: finishes it.
+        receives: how often it came.
+        id: SQS's name for it; it keeps the name when SQS moves it to the dead-letter queue.
+        group: whose fair share of the queue it used, or None.
+        attributes: told by `look` only.
+    """
 
     text: str
     handle: str
     receives: int
     queued_at: datetime
+    id: str = ""
+    group: str | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 class Queue:
@@ -61,7 +75,7 @@ class Queue:
     Args:
         client: makes the calls.
         url: of the queue.
-        direct: makes those of `send` at a fraction of the client's cost, where it is given.
+        direct: makes those that are made for every message at a fraction of the client's cost, where it is given.
     """
 
     def __init__(self, client: "SQSClient", url: str, direct: JsonService | None = None) -> None:
@@ -83,29 +97,58 @@ class Queue:
             )
         return _results(answer, len(batch))
 
+    async def put(
+        self,
+        text: str,
+        *,
+        delay_seconds: float = 0,
+        attributes: Mapping[str, str] | None = None,
+        group: str | None = None,
+    ) -> None:
+        """Send one message as it is, with a delay of up to 15 minutes, attributes of its own, and a group."""
+        values = {
+            name: {"DataType": "String", "StringValue": _sayable(value)} for name, value in (attributes or {}).items()
+        }
+        grouped = {"MessageGroupId": group} if group else {}
+        await self._call(
+            "send_message", MessageBody=text, DelaySeconds=round(delay_seconds), MessageAttributes=values, **grouped
+        )
+
     async def receive(self, most: int, wait_seconds: int, lease_seconds: float) -> list[Received]:
         """Take up to ten messages; they stay hidden from others for `lease_seconds`."""
+        answer = await self._often(
+            "ReceiveMessage",
+            MaxNumberOfMessages=min(most, MAX_BATCH),
+            WaitTimeSeconds=wait_seconds,
+            VisibilityTimeout=round(lease_seconds),
+            MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp", "MessageGroupId"],
+        )
+        return [_received(message) for message in answer.get("Messages", [])]
+
+    async def look(self, most: int, wait_seconds: int, lease_seconds: float) -> list[Received]:
+        """Take up to ten messages with all that is known of them, which costs more than what a worker needs."""
         answer = await self._call(
             "receive_message",
             MaxNumberOfMessages=min(most, MAX_BATCH),
             WaitTimeSeconds=wait_seconds,
             VisibilityTimeout=round(lease_seconds),
-            MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
+            MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp", "MessageGroupId"],
+            MessageAttributeNames=["All"],
         )
         return [_received(message) for message in answer.get("Messages", [])]
 
     async def delete(self, handles: Sequence[str]) -> list[str | None]:
         """Finish up to ten messages; per message None, or why SQS would not."""
-        answer = await self._call(
-            "delete_message_batch",
+        answer = await self._often(
+            "DeleteMessageBatch",
             Entries=[{"Id": str(n), "ReceiptHandle": handle} for n, handle in enumerate(handles)],
         )
         return _results(answer, len(handles))
 
     async def release(self, handles: Sequence[str], delay_seconds: float = 0) -> list[str | None]:
         """Let up to ten messages be received again after a delay, or extend their lease by one."""
-        answer = await self._call(
-            "change_message_visibility_batch",
+        answer = await self._often(
+            "ChangeMessageVisibilityBatch",
             Entries=[
                 {"Id": str(n), "ReceiptHandle": handle, "VisibilityTimeout": round(delay_seconds)}
                 for n, handle in enumerate(handles)
@@ -117,6 +160,12 @@ class Queue:
         """Messages waiting, as SQS estimates them."""
         answer = await self._call("get_queue_attributes", AttributeNames=["ApproximateNumberOfMessages"])
         return int(answer["Attributes"]["ApproximateNumberOfMessages"])
+
+    async def _often(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        """Make a call that is made for every few messages."""
+        if self._direct is None:
+            return await self._call(xform_name(operation), **arguments)
+        return await self._direct.call(operation, orjson.dumps({"QueueUrl": self._url, **arguments}))
 
     async def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
         try:
@@ -135,6 +184,11 @@ def _document(url: str, batch: Sequence[Outgoing]) -> bytes:
         ]
     )
     return f'{{"QueueUrl":"{url}","Entries":[{entries}]}}'.encode("ascii")
+
+
+def _sayable(text: str) -> str:
+    """What SQS takes as an attribute: some text, without control characters."""
+    return "".join(char if char.isprintable() else " " for char in text)[:_MAX_ATTRIBUTE] or "-"
 
 
 def _quoted(text: str) -> str:
@@ -158,4 +212,7 @@ def _received(message: dict[str, Any]) -> Received:
         handle=message["ReceiptHandle"],
         receives=int(attributes["ApproximateReceiveCount"]),
         queued_at=datetime.fromtimestamp(int(attributes["SentTimestamp"]) / 1000, UTC),
+        id=message.get("MessageId", ""),
+        group=attributes.get("MessageGroupId"),
+        attributes={name: value.get("StringValue", "") for name, value in message.get("MessageAttributes", {}).items()},
     )

@@ -12,6 +12,7 @@ from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+import orjson
 import pybase64
 
 from mail.errors import MalformedJob, UnknownJobVersion
@@ -52,6 +53,8 @@ class Job(NamedTuple):
         eight_bit: whether the client declared BODY=8BITMIME or the body has octets above 127 (RFC 6152).
         ret: RET of the envelope, FULL or HDRS, or None.  envid: ENVID, or None (RFC 3461).
         require_tls: whether the client asked for REQUIRETLS (RFC 8689).
+        stream: the kind of mail it says it is, tags: its other marks; the relay tells them of a stored body only,
+            since the worker can read them in any other.
         head: octets of our Received header, which the body begins with and the digest leaves out.
         body: the message itself, or where it lies.
     """
@@ -74,6 +77,8 @@ class Job(NamedTuple):
     ret: str | None = None
     envid: str | None = None
     require_tls: bool = False
+    stream: str = ""
+    tags: tuple[str, ...] = ()
 
     @property
     def inline(self) -> bool:
@@ -83,6 +88,9 @@ class Job(NamedTuple):
 
 # A text in which nothing has to be quoted.
 _PLAIN: Final = '"%s"'
+_PLAIN_OPTIONS: Final = (
+    '"smtputf8":false,"eight_bit":false,"ret":null,"envid":null,"require_tls":false,"stream":"","tags":[]'
+)
 # The last fields of a job that asks for nothing out of the ordinary.
 _NO_OPTIONS: Final = tuple(Job._field_defaults.values())[1:]
 
@@ -114,10 +122,11 @@ def _wishes(recipient: Recipient) -> str:
 def _options(job: Job) -> str:
     """What MAIL may ask for, and seldom does."""
     if job[-len(_NO_OPTIONS) :] == _NO_OPTIONS:
-        return '"smtputf8":false,"eight_bit":false,"ret":null,"envid":null,"require_tls":false'
+        return _PLAIN_OPTIONS
     return (
         f'"smtputf8":{_flag(job.smtputf8)},"eight_bit":{_flag(job.eight_bit)},'
-        f'"ret":{_text(job.ret)},"envid":{_text(job.envid)},"require_tls":{_flag(job.require_tls)}'
+        f'"ret":{_text(job.ret)},"envid":{_text(job.envid)},"require_tls":{_flag(job.require_tls)},'
+        f'"stream":{_quoted(job.stream)},"tags":[{",".join(map(_quoted, job.tags))}]'
     )
 
 
@@ -143,9 +152,9 @@ def decode(text: str) -> Job:
         MalformedJob: it can never be read; says which field is wrong.
     """
     try:
-        document = json.loads(text)
-    except ValueError as error:
-        raise MalformedJob(f"not JSON: {error}") from None
+        document = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        document = _leniently(text)
     if not isinstance(document, dict):
         raise MalformedJob("not a JSON object")
     version = document.get("v")
@@ -159,6 +168,14 @@ def decode(text: str) -> Job:
         raise MalformedJob(f"field {error.args[0]!r} is missing") from None
     except (TypeError, ValueError, AttributeError, binascii.Error) as error:
         raise MalformedJob(f"a field has a wrong value: {error}") from None
+
+
+def _leniently(text: str) -> Any:
+    """Read what the stricter reader does not: text that is no Unicode, written as escapes."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise MalformedJob(f"not JSON: {error}") from None
 
 
 def _from_dict(document: dict[str, Any]) -> Job:
@@ -184,6 +201,8 @@ def _from_dict(document: dict[str, Any]) -> Job:
         ret=document.get("ret"),
         envid=document.get("envid"),
         require_tls=bool(document.get("require_tls", False)),
+        stream=str(document.get("stream", "")),
+        tags=tuple(map(str, document.get("tags", ()))),
         body=_body(document["body"]),
     )
 

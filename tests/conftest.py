@@ -1,11 +1,10 @@
 """Real parts for every test: AWS APIs and PostgreSQL, served on loopback."""
 
+import gc
 import itertools
 import os
-import signal
 import socket
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,9 +15,8 @@ import psycopg
 import pytest
 from moto.server import ThreadedMotoServer
 
-from backing.postgres import migrate
 from local import postgres
-from local.places import Places
+from tests.postgres import Postgres, postgres_server
 from tests.valkey import Valkey, valkey
 from tests.waiting import wait_until
 
@@ -37,6 +35,17 @@ def free_port() -> int:
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_collections() -> Iterator[None]:
+    """Let the collector look at what a module leaves behind once only.
+
+    After some thousand tests a full collection would take longer than a call of the cache may.
+    """
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -98,40 +107,27 @@ def aws_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A PostgreSQL server with a migrated database to copy, as `postgresql://user@host:port`."""
-    places, port = Places(tmp_path_factory.mktemp("postgres")), free_port()
-    places.create()
-    subprocess.run([sys.executable, "-m", "local.postgres", places.state, "--fast"], cwd=ROOT, check=True)
-    os.environ["PGPASSFILE"] = str(places.pgpass)
-    url = f"postgresql://{postgres.USER}@127.0.0.1:{port}"
-    with (places.log / "postgres.log").open("wb") as log:
-        command = postgres.here(places).server(port, fast=True)
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd="/")
-        try:
-            wait_until(lambda: connects(f"{url}/postgres"), 30, f"PostgreSQL did not start: {log.name}")
-            migrate.upgrade(migrate.Target(f"{url}/{postgres.DATABASE}"))
-            yield url
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(30)
+    with postgres_server(tmp_path_factory.mktemp("postgres"), free_port()) as server:
+        os.environ["PGPASSFILE"] = str(server.password_file)
+        yield server.url
 
 
-def connects(url: str) -> bool:
-    try:
-        psycopg.connect(url, connect_timeout=2).close()
-    except psycopg.OperationalError:
-        return False
-    return True
+@pytest.fixture
+def own_postgres(tmp_path: Path) -> Iterator[Postgres]:
+    """A PostgreSQL server of this test's own, to stop and start."""
+    with postgres_server(tmp_path, free_port()) as server:
+        yield server
 
 
 _numbers = itertools.count()
 
 
 @contextmanager
-def database(postgres_url: str) -> Iterator[str]:
+def database(postgres_url: str, template: str = postgres.DATABASE) -> Iterator[str]:
     """A migrated database of somebody's own; the password comes from PGPASSFILE."""
     name = f"test_{next(_numbers)}"
     with psycopg.connect(f"{postgres_url}/postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {postgres.DATABASE} STRATEGY FILE_COPY".encode())
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY".encode())
         yield f"{postgres_url}/{name}"
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 

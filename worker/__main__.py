@@ -3,93 +3,183 @@
 The only place where its parts are put together.
 """
 
-import asyncio
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
 
 import structlog
 import uvloop
 from prometheus_client import CollectorRegistry
 
 from backing import health, log
+from backing.aftermath import Aftermath
 from backing.aws import Aws
+from backing.cache import Cache
 from backing.emf import Emf, standard_output
 from backing.ids import now
-from backing.metrics import PoolMetrics, WorkerMetrics
+from backing.metrics import EventMetrics, OutboxMetrics, PoolMetrics, WorkerControlMetrics, WorkerMetrics
+from backing.notices import Listener
 from backing.postgres.deliveries import Deliveries
+from backing.postgres.events import Events
+from backing.postgres.outbox import Outbox
 from backing.postgres.pool import Database
+from backing.postgres.retention import Records
+from backing.postgres.routing import Routings
 from backing.s3 import Bodies
 from backing.secrets import Vault
+from backing.ses_quota import ses_quota
 from backing.settings import ConfigurationError, read
 from backing.sqs import Queue
 from mail.delivery import RetryPolicy
+from worker.attempts import Means, Terms
+from worker.beside import beside
+from worker.bodies import Baggage
 from worker.consumer import Consumer, Pace
-from worker.deliver import Courier
+from worker.control.control import Control, Rules
+from worker.courier import Courier
 from worker.dispatch import Dispatcher, Rhythm
+from worker.events import EventConsumer, EventKeeper
+from worker.gate import Gate, SesQuotas
 from worker.inbox import Inbox
 from worker.ledger import Ledger
-from worker.providers.registry import Providers
-from worker.settings import WorkerSettings
+from worker.outbox import LEASE_SECONDS, Secrets, Teller
+from worker.posting import poster
+from worker.providers.means import Means as ProviderMeans
+from worker.providers.registry import Providers, kinds
+from worker.providers.web import http_session
+from worker.reports import Desk
+from worker.retention import Retention
+from worker.retention import Terms as Ages
+from worker.routes import Routes
+from worker.settings import MAX_LEASE_SHARE, WorkerSettings
 from worker.stop import Stop
+from worker.ways import Router
 
 EX_CONFIG = 78
 # A long poll that is answered at its very end must not look like silence.
 _POLL_GRACE_SECONDS = 10
 
 
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What the worker leans on."""
+
+    settings: WorkerSettings
+    registry: CollectorRegistry
+    metrics: WorkerMetrics
+    aws: Aws
+    database: Database
+    cache: Cache
+    queue: Queue
+    aside: Queue | None
+    events: Queue | None
+    bodies: Bodies
+    archive: Bodies
+    vault: Vault
+
+
+async def _ground(stack: AsyncExitStack, settings: WorkerSettings) -> Ground:
+    registry, aws = CollectorRegistry(), Aws(settings.aws_region)
+    metrics = WorkerMetrics(registry)
+    await stack.enter_async_context(Emf(registry, "worker", standard_output).running(settings.metrics_emf_seconds))
+    poll_seconds = settings.worker_poll_seconds + _POLL_GRACE_SECONDS
+    sqs = await stack.enter_async_context(aws.sqs(poll_seconds))
+    direct = await stack.enter_async_context(aws.direct_sqs(sqs, poll_seconds))
+    database = await stack.enter_async_context(Database(settings, aws).opened())
+    database.timed = PoolMetrics(registry, database.pool.get_stats).transaction_seconds.observe
+    s3 = await stack.enter_async_context(aws.s3())
+    return Ground(
+        settings=settings,
+        registry=registry,
+        metrics=metrics,
+        aws=aws,
+        database=database,
+        cache=await stack.enter_async_context(Cache(settings, aws, metrics.cache_up).opened()),
+        queue=Queue(sqs, settings.queue_url, direct),
+        aside=Queue(sqs, settings.dead_letter_queue_url) if settings.dead_letter_queue_url else None,
+        events=Queue(sqs, settings.events_queue_url) if settings.events_queue_url else None,
+        bodies=Bodies(s3, settings.body_bucket),
+        archive=Bodies(s3, settings.archive_bucket or settings.body_bucket),
+        vault=Vault(await stack.enter_async_context(aws.kms()), settings.provider_key),
+    )
+
+
+async def _consumer(stack: AsyncExitStack, ground: Ground, deliveries: Deliveries) -> Consumer:
+    """Put together what delivers."""
+    settings, metrics = ground.settings, ground.metrics
+    http = await stack.enter_async_context(http_session())
+    known = kinds(ProviderMeans(ground.aws, http))
+    routes = Routes(Routings(ground.database).load, settings.worker_routing_seconds)
+    await stack.enter_async_context(routes.running())
+    await stack.enter_async_context(Listener(ground.cache, [routes.forget], missed=routes.forget_all).running())
+    quotas = SesQuotas(partial(ses_quota, ground.aws))
+    control = Control(
+        ground.cache, WorkerControlMetrics(ground.registry), quotas.quota, Rules(share=settings.worker_share)
+    )
+    await stack.enter_async_context(control.running())
+    ledger = await stack.enter_async_context(Ledger(deliveries).running())
+    means = Means(
+        providers=await stack.enter_async_context(Providers(ground.vault, known)),
+        router=Router(routes),
+        gate=Gate(control, quotas),
+        ledger=ledger,
+        baggage=Baggage(ground.bodies, settings.worker_max_body_bytes),
+        metrics=metrics,
+        clock=now,
+    )
+    inbox = Inbox(ground.queue, settings.worker_poll_seconds, settings.worker_lease_seconds, ground.aside)
+    pace = Pace(settings.worker_concurrency, settings.worker_lease_seconds, settings.worker_drain_seconds)
+    await stack.enter_async_context(inbox.running())
+    return Consumer(inbox, ledger, Courier(means, _terms(settings)), metrics, pace)
+
+
+def _terms(settings: WorkerSettings) -> Terms:
+    return Terms(
+        lease_seconds=settings.worker_lease_seconds,
+        attempt_seconds=min(settings.worker_attempt_seconds, settings.worker_lease_seconds * MAX_LEASE_SHARE),
+        patience_seconds=settings.worker_patience_seconds,
+        retries=RetryPolicy(waits=settings.worker_retry_seconds, unknown=settings.worker_unknown_seconds),
+        desk=Desk(settings.worker_hostname or socket.gethostname(), settings.worker_report_sender),
+    )
+
+
+async def _helpers(stack: AsyncExitStack, ground: Ground, deliveries: Deliveries) -> None:
+    """Start what works beside the deliveries."""
+    settings = ground.settings
+    rhythm = Rhythm.of(settings.worker_dispatch_seconds, settings.worker_lease_seconds)
+    await stack.enter_async_context(beside(Dispatcher(deliveries, ground.queue, rhythm).run()))
+    events, aftermath = Events(ground.database), Aftermath(EventMetrics(ground.registry), ground.cache)
+    keeper = EventKeeper(events, aftermath, settings.events_rematch_seconds, settings.events_retention_seconds)
+    await stack.enter_async_context(beside(keeper.run()))
+    if ground.events:
+        told = EventConsumer(ground.events, events, aftermath, settings.worker_poll_seconds)
+        await stack.enter_async_context(told.running())
+    metrics = OutboxMetrics(ground.registry)
+    posts = await stack.enter_async_context(poster(settings.webhook_allowed_networks))
+    teller = Teller(Outbox(ground.database, LEASE_SECONDS), Secrets(ground.vault), posts, metrics)
+    await stack.enter_async_context(beside(teller.run()))
+    ages = Ages(settings.worker_retention_days, settings.worker_outbox_days, bool(settings.archive_bucket))
+    retention = Retention(Records(ground.database), ground.bodies, ground.archive, metrics, ages, now)
+    await stack.enter_async_context(beside(retention.run()))
+
+
 async def serve(settings: WorkerSettings, stop: Stop) -> None:
     """Work until asked to stop."""
-    registry = CollectorRegistry()
-    metrics = WorkerMetrics(registry)
     async with AsyncExitStack() as stack:
-        emf = Emf(registry, "worker", standard_output)
-        await stack.enter_async_context(emf.running(settings.metrics_emf_seconds))
-        aws = Aws(settings.aws_region)
-        sqs = await stack.enter_async_context(aws.sqs(settings.worker_poll_seconds + _POLL_GRACE_SECONDS))
-        queue = Queue(sqs, settings.queue_url)
-        bodies = Bodies(await stack.enter_async_context(aws.s3()), settings.body_bucket)
-        vault = Vault(await stack.enter_async_context(aws.kms()), settings.provider_key)
-        database = await stack.enter_async_context(Database(settings, aws).opened())
-        database.timed = PoolMetrics(registry, database.pool.get_stats).transaction_seconds.observe
-        deliveries = Deliveries(
-            database,
-            f"{socket.gethostname()}:{os.getpid()}",
-            settings.worker_lease_seconds,
-            settings.worker_expiry_seconds,
+        ground = await _ground(stack, settings)
+        owner = f"{socket.gethostname()}:{os.getpid()}"
+        deliveries = Deliveries(ground.database, owner, settings.worker_lease_seconds, settings.worker_expiry_seconds)
+        consumer = await _consumer(stack, ground, deliveries)
+        await _helpers(stack, ground, deliveries)
+        ready = health.serving(
+            settings.health_host, settings.health_port, lambda: not stop.soon.is_set(), ground.registry
         )
-        providers = await stack.enter_async_context(Providers(vault))
-        inbox = Inbox(queue, settings.worker_poll_seconds, settings.worker_lease_seconds)
-        ledger = Ledger(deliveries)
-        consumer = Consumer(
-            await stack.enter_async_context(inbox.running()),
-            await stack.enter_async_context(ledger.running()),
-            Courier(providers, bodies, _retry_policy(settings), metrics, now),
-            metrics,
-            Pace(settings.worker_concurrency, settings.worker_lease_seconds, settings.worker_drain_seconds),
-        )
-        rhythm = Rhythm.of(settings.worker_dispatch_seconds, settings.worker_lease_seconds)
-        await stack.enter_async_context(_beside(Dispatcher(deliveries, queue, rhythm)))
-        ready = health.serving(settings.health_host, settings.health_port, lambda: not stop.soon.is_set(), registry)
         address = await stack.enter_async_context(ready)
         structlog.get_logger().info("working", health=f"{address[0]}:{address[1]}")
         await consumer.run(stop)
-
-
-@asynccontextmanager
-async def _beside(dispatcher: Dispatcher) -> AsyncIterator[None]:
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(dispatcher.run())
-        try:
-            yield
-        finally:
-            task.cancel()
-
-
-def _retry_policy(settings: WorkerSettings) -> RetryPolicy:
-    return RetryPolicy(waits=settings.worker_retry_seconds, unknown=settings.worker_unknown_seconds)
 
 
 async def main(settings: WorkerSettings) -> None:

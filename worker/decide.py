@@ -1,28 +1,33 @@
-"""What follows from an attempt: how each recipient stands, when the next attempt is due, what must be kept till then.
+"""What follows from attempts: how each recipient stands, when it is due again, what must be kept till then.
 
-Nothing here does anything; `worker.deliver` and `worker.consumer` carry it out.
+Nothing here does anything; `worker.courier` and `worker.consumer` carry it out.
 """
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
+from uuid import UUID
 
-from backing.postgres.deliveries import Action, Claimed, Fate, Result
-from mail.delivery import COUNTED, Outcome, RecipientResult, RetryPolicy, State, next_attempt, settle
-
-DONE, DEFERRED, UNKNOWN, HELD = "done", "deferred", "unknown", "held"
+from backing.postgres.claims import Claimed, Ended, Fate, Pending, Result, Wishes
+from mail.delivery import AFTER, COUNTED, PROVIDER_TROUBLE, Outcome, RecipientResult, RetryPolicy, next_attempt
+from mail.states import DeliveryState, State
 
 # The outcome that tells most about an attempt stands for it in the log.
-_TELLING = (
+_TELLING: Final = (
     Outcome.UNKNOWN,
     Outcome.MISCONFIGURED,
     Outcome.PROVIDER_DOWN,
     Outcome.THROTTLED,
     Outcome.TEMPORARY,
     Outcome.PERMANENT,
+    Outcome.MESSAGE_PERMANENT,
     Outcome.ACCEPTED,
 )
+# Mail that waits for a provider is tried the more seldom the longer it does.
+_TROUBLE_SHARE: Final = 0.25
+_TROUBLE_LONGEST_SECONDS: Final = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,81 +38,125 @@ class Moment:
     chance: random.Random
 
 
-def after_attempt(claim: Claimed, results: Sequence[RecipientResult], policy: RetryPolicy, moment: Moment) -> Result:
-    """Decide what an attempt's results mean for the delivery and its recipients."""
-    tries = claim.tries + any(result.outcome in COUNTED for result in results)
-    due = next_attempt(policy, tries, moment.now, claim.expires_at, moment.chance)
-    fates = tuple(_fate(result, due) for result in results)
-    telling = min(results, key=lambda result: _TELLING.index(result.outcome))
-    state = _delivery_state(fates)
-    return Result(
-        delivery_id=claim.delivery_id,
-        token=claim.token,
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What the last of the providers that were asked said for a recipient.
+
+    Attributes:
+        provider_id: which one it was; None where none could be asked.
+        evidence_seconds: how long the provider's events may take to tell of it, if its outcome is unknown.
+    """
+
+    result: RecipientResult
+    provider_id: UUID | None = None
+    rule_id: UUID | None = None
+    redirected_to: str | None = None
+    evidence_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """All that a decision about one claim needs to know."""
+
+    claim: Claimed
+    accepted_at: datetime
+    policy: RetryPolicy
+    moment: Moment
+
+
+def policy_of(wishes: Wishes, usual: RetryPolicy) -> RetryPolicy:
+    """Give the schedule of an account: its own, or the worker's."""
+    return replace(usual, waits=wishes.retry_seconds) if wishes.retry_seconds else usual
+
+
+def fate(case: Case, pending: Pending, answered: Answered) -> Fate:
+    """Decide how a recipient stands after an answer."""
+    result = answered.result
+    doubted = pending.state is State.UNKNOWN
+    tries = pending.tries + (result.outcome in COUNTED or (doubted and result.outcome is Outcome.UNKNOWN))
+    state, wait = AFTER[result.outcome], None
+    if state in {State.DEFERRED, State.UNKNOWN}:
+        wait = _wait(case, tries, answered, doubted=doubted)
+        # As long as the provider has not taken up the question, nobody knows more than before.
+        doubt = state is State.UNKNOWN or (doubted and result.outcome in PROVIDER_TROUBLE)
+        state = State.EXPIRED if wait is None else State.UNKNOWN if doubt else State.DEFERRED
+    return Fate(
+        n=pending.n,
         state=state,
-        wait=_wait(state, due, policy, moment.now),
+        code=result.code,
+        enhanced=result.enhanced,
+        reply=result.text,
         tries=tries,
-        fates=fates,
-        body=claim.stored,
-        outcome=telling.outcome,
-        code=telling.code,
-        enhanced=telling.enhanced,
-        reply=telling.text,
+        wait=wait,
+        provider_id=answered.provider_id,
+        provider_message_id=result.provider_message_id,
+        rule_id=answered.rule_id,
+        redirected_to=answered.redirected_to,
     )
 
 
-def without_attempt(claim: Claimed, policy: RetryPolicy, moment: Moment) -> Result:
-    """Decide what becomes of a claim for which no provider is asked: held, dropped or expired."""
-    fates = tuple(fate for n, state in claim.pending if (fate := _settled(claim, n, state)) is not None)
-    waiting = len(fates) < len(claim.pending)
-    due = next_attempt(policy, claim.tries, moment.now, claim.expires_at, moment.chance) if waiting else None
-    state = DEFERRED if due else HELD if claim.action is Action.HOLD else DONE
-    if waiting and due is None:  # those that merely waited have no time left
-        fates += tuple(
-            Fate(n, State.EXPIRED, None, None, _WHY[Action.EXPIRE])
-            for n, _ in claim.pending
-            if n not in {fate.n for fate in fates}
-        )
+def _wait(case: Case, tries: int, answered: Answered, *, doubted: bool) -> float | None:
+    """Seconds until the next attempt, or None where there is none; what the provider asks for is the least."""
+    result, policy = answered.result, case.policy
+    if result.outcome is Outcome.UNKNOWN:
+        evidence = policy.unknown if answered.evidence_seconds is None else answered.evidence_seconds
+        if not doubted:
+            return evidence
+        # Sent again ever more seldom, or a peer that takes mail and says nothing would get hundreds of copies.
+        wait = _scheduled(case, policy, tries)
+        return None if wait is None else max(wait, evidence)
+    if result.outcome in COUNTED:
+        wait = _scheduled(case, policy, tries)
+    else:
+        age = (case.moment.now - case.accepted_at).total_seconds()
+        longer = max(policy.waits[0], round(min(age * _TROUBLE_SHARE, _TROUBLE_LONGEST_SECONDS)))
+        wait = _scheduled(case, replace(policy, waits=(policy.waits[0], longer)), 2)
+    if wait is None or result.retry_after is None:
+        return wait
+    left = (case.claim.expires_at - case.moment.now).total_seconds()
+    return max(wait, result.retry_after) if result.retry_after < left else wait
+
+
+def _scheduled(case: Case, policy: RetryPolicy, tries: int) -> float | None:
+    now = case.moment.now
+    due = next_attempt(policy, tries, now, case.claim.expires_at, case.moment.chance)
+    return None if due is None else (due - now).total_seconds()
+
+
+def ended(n: int, results: Sequence[RecipientResult]) -> Ended:
+    """Tell what came of an attempt by the answer that shows it best."""
+    telling = min(results, key=lambda result: _TELLING.index(result.outcome))
+    named = next((result.provider_message_id for result in results if result.provider_message_id), None)
+    return Ended(n, telling.outcome, telling.code, telling.enhanced, telling.text, telling.retry_after, named)
+
+
+def conclude(claim: Claimed, fates: Iterable[Fate], attempts: Sequence[Ended]) -> Result:
+    """Decide how the delivery stands once its recipients do; whom nothing is said of waits as before."""
+    fates = tuple(sorted(fates, key=lambda each: each.n))
+    told = {each.n for each in fates}
+    rest = [each for each in claim.pending if each.n not in told]
+    states = {each.state for each in fates} | {each.state for each in rest}
+    waits = [each.wait for each in fates if each.wait is not None]
+    waits += [max(each.wait, 0.0) for each in rest if each.state is not State.HELD]
     return Result(
         delivery_id=claim.delivery_id,
         token=claim.token,
-        state=state,
-        wait=_wait(state, due, policy, moment.now),
-        tries=claim.tries,
+        state=_delivery_state(states),
+        wait=min(waits, default=None),
         fates=fates,
+        ended=tuple(attempts),
         body=claim.stored,
     )
+
+
+def _delivery_state(states: set[State]) -> DeliveryState:
+    if State.UNKNOWN in states:
+        return DeliveryState.UNKNOWN
+    if states & {State.DEFERRED, State.QUEUED}:
+        return DeliveryState.DEFERRED
+    return DeliveryState.HELD if State.HELD in states else DeliveryState.DONE
 
 
 def must_be_stored(result: Result) -> bool:
     """Whether the body has to outlive the queue message, and does not yet."""
-    return result.state != DONE and result.body is None
-
-
-_WHY = {
-    Action.HOLD: "nobody knows whether an attempt reached it; held, as the account wants",
-    Action.DROP: "nobody knows whether an attempt reached it; not sent again, as the account wants",
-    Action.EXPIRE: "expired before it could be delivered",
-}
-_INTO = {Action.HOLD: State.HELD, Action.DROP: State.FAILED, Action.EXPIRE: State.EXPIRED}
-
-
-def _settled(claim: Claimed, n: int, state: State) -> Fate | None:
-    """Hold and drop concern those in doubt: all of them, if a worker was lost while it was sending."""
-    if claim.action is not Action.EXPIRE and not claim.lost and state is not State.UNKNOWN:
-        return None
-    return Fate(n, _INTO[claim.action], None, None, _WHY[claim.action])
-
-
-def _fate(result: RecipientResult, due: datetime | None) -> Fate:
-    return Fate(result.n, settle(result.outcome, due), result.code, result.enhanced, result.text)
-
-
-def _delivery_state(fates: Sequence[Fate]) -> str:
-    states = {fate.state for fate in fates}
-    return UNKNOWN if State.UNKNOWN in states else DEFERRED if State.DEFERRED in states else DONE
-
-
-def _wait(state: str, due: datetime | None, policy: RetryPolicy, now: datetime) -> float | None:
-    if state == UNKNOWN:
-        return policy.unknown
-    return max((due - now).total_seconds(), 0.0) if state == DEFERRED and due else None
+    return result.state is not DeliveryState.DONE and result.body is None

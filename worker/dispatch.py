@@ -18,6 +18,9 @@ from mail.job import Job, encode
 # A round holds its rows locked while it sends; claims of the same rows wait for it.
 _ROUND = 100
 _SUBMISSIONS = 1000
+# Messages on the queue beyond which no more are put there: they would wait no shorter, and the relay turns clients
+# away from a long queue.
+_MOST_QUEUED = 5000
 # Leases after which a message that was put on the queue, and never claimed, is put there again.
 _AGAIN_LEASES = 5
 
@@ -60,10 +63,12 @@ class Dispatcher:
         total = 0
         while count := await self._deliveries.dispatch(self._send, _ROUND, self._rhythm.again):
             total += count
-            if count < _ROUND:
+            if count < _ROUND or await self._queue.depth() > _MOST_QUEUED:
                 break
         if total:
             self._log.info("dispatched", messages=total)
+        if reports := await self._deliveries.report(self._send, _ROUND):
+            self._log.info("reports sent", messages=reports)
         await self._deliveries.forget_submissions(_SUBMISSIONS)
         return total
 

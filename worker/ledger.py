@@ -9,9 +9,10 @@ from uuid import UUID
 import structlog
 
 from backing.batch import Batcher, Limits
-from backing.postgres.deliveries import Claim, Claimed, Deliveries, Result
+from backing.postgres.claims import Begin, Claim, Claimed, Result
+from backing.postgres.deliveries import Deliveries
 from mail.errors import MalformedJob, Unavailable
-from mail.job import Job
+from mail.job import Job, StoredBody
 
 _BATCH = Limits(items=50, size=50, flushes=2)
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 5.0
@@ -23,13 +24,14 @@ class Ledger:
     def __init__(self, deliveries: Deliveries) -> None:
         self._deliveries = deliveries
         self._results: Batcher[Result, bool] = Batcher(deliveries.finish, _BATCH)
+        self._begins: Batcher[Begin, bool] = Batcher(deliveries.begin, _BATCH)
         self._hurry = asyncio.Event()
         self._log = structlog.get_logger()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Ledger"]:
-        """Take results until the block ends."""
-        async with self._results.running():
+        """Take attempts and results until the block ends."""
+        async with self._begins.running(), self._results.running():
             yield self
 
     def hurry(self) -> None:
@@ -49,6 +51,30 @@ class Ledger:
                 return {jobs[0][0].id: malformed}
         singly = [await self.claim([job]) for job in jobs]
         return {message_id: claim for claims in singly for message_id, claim in claims.items()}
+
+    async def begin(self, begin: Begin) -> bool:
+        """Write down that an attempt is made; False if the lease went to another, and it must not be made.
+
+        Raises:
+            Unavailable: the database did not answer.
+        """
+        return await self._begins.submit(begin)
+
+    async def extend(self, claims: Sequence[Claimed]) -> list[bool]:
+        """Let leases begin anew; False for each that went to another.
+
+        Raises:
+            Unavailable: the database did not answer; they may have been extended.
+        """
+        return await self._deliveries.extend(claims)
+
+    async def stored(self, job: Job, place: StoredBody) -> bool:
+        """Say where the body lies of mail that waits; whether the dispatcher brings it back from now on.
+
+        Raises:
+            Unavailable: the database did not answer.
+        """
+        return await self._deliveries.stored(job, place)
 
     async def finish(self, result: Result) -> bool:
         """Write down a result, however long the database is away: it cannot be had again.

@@ -9,11 +9,13 @@ from mail.accounts import Credential
 from mail.dedupe import IDEMPOTENCY_HEADER, Marks, dedupe_key
 from mail.headers import Hop, find_headers
 from mail.job import Job, Recipient, StoredBody
+from mail.markers import Markers, markers
 from relay.intake.content import Content
 
 _ADDRESS: Final = attrgetter("address")
 # RFC 5322, 2.1.1: a line has 998 octets at most. What is longer identifies nothing.
 _MAX_MESSAGE_ID: Final = 998
+_UNMARKED: Final = Markers()
 
 
 class Submission(NamedTuple):
@@ -62,6 +64,8 @@ def job_of(arrival: Arrival, body: bytes | StoredBody) -> Job:
         message_id = None
     digest = content.sha256
     addresses = map(_ADDRESS, submission.recipients)
+    # Of a body that rides in the job, the worker reads them.
+    stream, tags = markers(content.headers) if isinstance(body, StoredBody) else _UNMARKED
     return Job(
         id=arrival.id,
         account_id=submission.credential.account.id,
@@ -80,5 +84,7 @@ def job_of(arrival: Arrival, body: bytes | StoredBody) -> Job:
         ret=submission.ret,
         envid=submission.envid,
         require_tls=submission.require_tls,
+        stream=stream or "",
+        tags=tags,
         body=body,
     )

@@ -189,3 +189,46 @@ async def test_a_suppression_ends_and_may_come_again(database: Database, databas
         assert (kept.since, kept.until, kept.reason) == (past, None, "complaint")
         assert await suppressions.remove(connection, SHOP, "A@b.example")
         assert not await suppressions.remove(connection, SHOP, "a@b.example")
+
+
+async def test_what_is_suppressed_for_one_stream_is_the_workers_to_know(database: Database) -> None:
+    lists = Suppressions(database)
+    listed = [
+        ("a@b.example", "news"),
+        ("b@b.example", ""),
+        ("c@b.example", "news"),
+        ("c@b.example", ""),
+        ("d@b.example", "ads"),
+    ]
+    async with database.transaction() as connection:
+        entries = [Suppression(address, "unsubscribe", "ses", FAR, None, stream) for address, stream in listed]
+        await suppressions.add(
+            connection, SHOP, [*entries, Suppression("e@b.example", "manual", "x", FAR, FAR, "news")]
+        )
+        await suppressions.add_all(connection, [(uuid.UUID(int=99), entries[0])])
+        assert len(await suppressions.newest(connection, SHOP, 10)) == 6
+        assert await suppressions.newest(connection, uuid.UUID(int=99), 10) == []
+
+    async def of(stream: str, account: uuid.UUID = SHOP) -> dict[str, tuple[str, str]]:
+        asked = ["A@b.example", "b@b.example", "c@b.example", "d@b.example", "f@b.example"]
+        found = await lists.suppressed(account, stream, asked)
+        return {address: (one.address, one.stream) for address, one in found.items()}
+
+    everywhere = {"b@b.example": ("b@b.example", ""), "c@b.example": ("c@b.example", "")}
+    assert await of("") == everywhere
+    assert await of("news") == {"A@b.example": ("a@b.example", "news"), **everywhere}
+    assert await of("news", BAKERY) == {}
+    # The relay does not know the stream yet.
+    whole = await lists.hashes(SHOP, 10)
+    assert set(whole.values) == {address_hash("b@b.example"), address_hash("c@b.example")}
+    assert await lists.find(SHOP, "a@b.example") is None
+    assert await lists.find(SHOP, "c@b.example") is not None
+    async with database.transaction() as connection:
+        later = Suppression("g@b.example", "unsubscribe", "ses", FAR, None, "news")
+        await suppressions.add(connection, SHOP, [later, Suppression("h@b.example", "bounce", "ses", FAR)])
+        # Taken off the list is taken off for all streams.
+        assert await suppressions.remove(connection, SHOP, "c@b.example")
+    grown = await lists.later_hashes(SHOP, whole.since, 10)
+    assert grown is not None
+    assert list(grown.values) == [address_hash("h@b.example")]
+    assert set(await of("news")) == {"A@b.example", "b@b.example"}

@@ -32,6 +32,8 @@ JOB = Job(
     ret="HDRS",
     envid="QQ+2B",
     require_tls=True,
+    stream="bulk",
+    tags=("news", "may"),
     body=b"\x00\xff\r\n.\r\n",
 )
 GOLDEN = (
@@ -43,7 +45,8 @@ GOLDEN = (
     '"dedupe":"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",'
     '"header_message_id":"<1@example.com>",'
     '"sha256":"0000000000000000000000000000000000000000000000000000000000000000","size":10,"head":3,'
-    '"smtputf8":true,"eight_bit":true,"ret":"HDRS","envid":"QQ+2B","require_tls":true,"body":{"b64":"AP8NCi4NCg=="}}'
+    '"smtputf8":true,"eight_bit":true,"ret":"HDRS","envid":"QQ+2B","require_tls":true,'
+    '"stream":"bulk","tags":["news","may"],"body":{"b64":"AP8NCi4NCg=="}}'
 )
 
 
@@ -54,8 +57,8 @@ def test_the_wire_format_of_version_1() -> None:
 
 def test_a_job_of_an_older_relay_asks_for_no_more_than_it_could() -> None:
     document = json.loads(GOLDEN)
-    del document["require_tls"], document["head"]
-    assert decode(json.dumps(document)) == JOB._replace(require_tls=False, head=0)
+    del document["require_tls"], document["head"], document["stream"], document["tags"]
+    assert decode(json.dumps(document)) == JOB._replace(require_tls=False, head=0, stream="", tags=())
 
 
 def test_a_stored_body_travels_as_its_place() -> None:
@@ -87,6 +90,8 @@ jobs = st.builds(
     ret=st.sampled_from([None, "FULL", "HDRS"]),
     envid=st.none() | st.text(max_size=20),
     require_tls=st.booleans(),
+    stream=st.text(max_size=9),
+    tags=st.lists(st.text(max_size=9), max_size=3).map(tuple),
     body=st.binary(max_size=500) | st.builds(StoredBody, st.text(max_size=20), st.text(max_size=20)),
 )
 
@@ -103,6 +108,7 @@ def as_dict(job: Job) -> dict[str, object]:
         "accepted_at": job.accepted_at.isoformat(),
         "dedupe": job.dedupe.hex() if job.dedupe else None,
         "sha256": job.sha256.hex(),
+        "tags": list(job.tags),
         "body": {"b64": base64.b64encode(body).decode()}
         if isinstance(body, bytes)
         else {"s3": dataclasses.asdict(body)},

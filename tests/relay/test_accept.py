@@ -133,6 +133,19 @@ async def test_content_at_the_bound_stays_in_the_job() -> None:
     assert (bodies.stored, job.inline) == ({}, True)
 
 
+async def test_a_stored_body_has_its_marks_in_the_job() -> None:
+    queue, marks = Queue(), b"X-Stream: bulk\r\nX-Tag: news, may\r\n\r\n"
+    async with Intake(queue, Bodies(), Budget(10_000_000), 5).running() as intake:
+        large = intake.begin(submission(), 10_000_000)
+        await large.content.write(marks + b"x" * 700_000)
+        await intake.accept(large)
+        await intake.accept(await complete(intake, marks))
+    assert [(job.inline, job.stream, job.tags) for job in queue.jobs] == [
+        (False, "bulk", ("news", "may")),
+        (True, "", ()),
+    ]
+
+
 async def test_a_message_that_cannot_be_written_harms_no_other_of_its_batch() -> None:
     queue = Queue()
     async with Intake(queue, Bodies(), Budget(10_000_000), 5).running() as intake:

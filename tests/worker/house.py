@@ -57,9 +57,10 @@ class Books:
             return cursor.fetchall() if cursor.description else []
 
     def account(self, config: dict[str, Any] | None, on_unknown: str = "resend", **provider: Any) -> UUID | None:
-        """Make the account of `make_job`, with an SMTP provider unless `config` is None."""
+        """Make the account of `make_job`, with an SMTP provider unless `config` is None; it wants no reports."""
         self.run(
-            "INSERT INTO account (id, name, allowed_domains, on_unknown) VALUES (%s, 'shop', '{shop.example}', %s)",
+            "INSERT INTO account (id, name, allowed_domains, on_unknown, send_dsn)"
+            " VALUES (%s, 'shop', '{shop.example}', %s, false)",
             ACCOUNT,
             on_unknown,
         )
@@ -81,7 +82,11 @@ class Books:
         return self.run("SELECT n, state, code FROM recipient WHERE message_id = %s ORDER BY n", message)
 
     def delivery(self, message: UUID) -> tuple[Any, ...]:
-        rows = self.run("SELECT state, attempts, tries, lease_token FROM delivery WHERE message_id = %s", message)
+        rows = self.run(
+            "SELECT state, attempts, (SELECT max(tries) FROM recipient WHERE delivery_id = delivery.id), lease_token"
+            " FROM delivery WHERE message_id = %s",
+            message,
+        )
         return rows[0] if rows else ()
 
     def attempts(self, message: UUID) -> list[tuple[Any, ...]]:
@@ -92,7 +97,8 @@ class Books:
 
     def hurry(self) -> None:
         """Let everything that waits be due now."""
-        self.run("UPDATE delivery SET next_attempt_at = least(next_attempt_at, now()) WHERE next_attempt_at > now()")
+        for table in ("delivery", "recipient"):
+            self.run(f"UPDATE {table} SET next_attempt_at = now() WHERE next_attempt_at > now()")  # noqa: S608
         self.run("UPDATE delivery SET dispatch_at = now() WHERE dispatch_at > now()")
 
     def lose_leases(self) -> None:
@@ -148,21 +154,34 @@ class Post:
         async with get_session().create_client("s3", region_name="eu-central-1", endpoint_url=self.endpoint) as s3:
             await s3.put_object(Bucket=self.bucket, Key=key, Body=body)
 
-    async def set_aside_after(self, receives: int) -> None:
-        """Give the queue a dead-letter queue."""
+    async def delayed(self) -> int:
+        """Messages that the queue does not show yet."""
+        name = "ApproximateNumberOfMessagesDelayed"
+        async with self.sqs() as sqs:
+            answer = await sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=[name])
+        return int(answer["Attributes"][name])
+
+    async def set_aside_after(self, receives: int) -> str:
+        """Give the queue a dead-letter queue; tell its URL."""
         async with self.sqs() as sqs:
             name = f"{self.bucket}-aside"
             aside = (await sqs.create_queue(QueueName=name))["QueueUrl"]
             answer = await sqs.get_queue_attributes(QueueUrl=aside, AttributeNames=["QueueArn"])
             policy = {"deadLetterTargetArn": answer["Attributes"]["QueueArn"], "maxReceiveCount": receives}
             await sqs.set_queue_attributes(QueueUrl=self.queue_url, Attributes={"RedrivePolicy": json.dumps(policy)})
+        return str(aside)
 
-    async def aside(self) -> list[str]:
-        """What lies in the dead-letter queue."""
+    async def aside(self) -> dict[str, str | None]:
+        """What lies in the dead-letter queue, with the reasons."""
         async with self.sqs() as sqs:
             url = (await sqs.get_queue_url(QueueName=f"{self.bucket}-aside"))["QueueUrl"]
-            answer = await sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0)
-        return [message["Body"] for message in answer.get("Messages", [])]
+            answer = await sqs.receive_message(
+                QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0, MessageAttributeNames=["All"]
+            )
+        return {
+            message["Body"]: message.get("MessageAttributes", {}).get("Reason", {}).get("StringValue")
+            for message in answer.get("Messages", [])
+        }
 
     async def stored(self) -> list[str]:
         async with get_session().create_client("s3", region_name="eu-central-1", endpoint_url=self.endpoint) as s3:

@@ -11,14 +11,16 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from backing.metrics import WorkerMetrics
-from backing.postgres.deliveries import Claimed, Result
+from backing.postgres.claims import Claimed, Result
 from backing.sqs import Queue
 from mail.errors import Unavailable
 from mail.job import Job
+from mail.states import DeliveryState
 from tests.conftest import free_port
 from tests.worker.house import Books, Post, ledger_of, make_job
 from tests.worker.test_end_to_end import until
 from worker.consumer import Consumer, Pace
+from worker.errand import Errand
 from worker.inbox import Inbox
 from worker.ledger import Ledger
 from worker.stop import Stop
@@ -30,22 +32,22 @@ PACE = Pace(concurrency=4, lease_seconds=60, drain_seconds=60)
 
 @dataclass
 class SlowCourier:
-    """Never gets ready, or breaks."""
+    """Never gets anywhere, or breaks."""
 
     fault: Exception | None = None
     holding: list[Job] = field(default_factory=list)
 
-    async def prepare(self, job: Job, _: Claimed) -> Any:
-        self.holding.append(job)
+    async def deliver(self, errand: Errand) -> Any:
+        self.holding.append(errand.job)
         if self.fault:
             raise self.fault
         await asyncio.Event().wait()
 
 
 @asynccontextmanager
-async def parts(books: Books, post: Post) -> AsyncIterator[tuple[Inbox, Ledger]]:
+async def parts(books: Books, post: Post, poll_seconds: int = 0) -> AsyncIterator[tuple[Inbox, Ledger]]:
     async with AsyncExitStack() as stack:
-        inbox = Inbox(Queue(await stack.enter_async_context(post.sqs()), post.queue_url), 0, 60)
+        inbox = Inbox(Queue(await stack.enter_async_context(post.sqs()), post.queue_url), poll_seconds, 60)
         ledger = Ledger(await stack.enter_async_context(ledger_of(books.url)))
         yield await stack.enter_async_context(inbox.running()), await stack.enter_async_context(ledger.running())
 
@@ -68,6 +70,26 @@ async def test_what_was_claimed_but_not_begun_is_given_back(books: Books, post: 
         stop.ask()
     assert [books.delivery(job.id) for job in jobs] == [("queued", 0, 0, 1)] * 2
     assert await post.counts() == (2, 0)
+
+
+@pytest.mark.requirement("SC-10.3")
+async def test_what_a_poll_brings_after_the_end_is_given_back_at_once(books: Books, post: Post) -> None:
+    books.account({"host": "peer.example"})
+    courier, stop = SlowCourier(), Stop()
+    async with parts(books, post, poll_seconds=20) as (inbox, ledger):
+        consumer = Consumer(inbox, ledger, courier, WorkerMetrics(CollectorRegistry()), PACE)  # type: ignore[arg-type]
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(consumer.run(stop))
+
+            async def polling() -> bool:
+                return consumer._polling  # noqa: SLF001 - nothing outside of it shows a poll
+
+            await until(polling)
+            stop.ask()
+            await post.put(make_job())
+    assert courier.holding == []
+    assert books.states() == []
+    assert await post.counts() == (1, 0)
 
 
 async def test_one_that_breaks_is_left_to_its_lease_and_the_others_go_on(books: Books, post: Post) -> None:
@@ -116,7 +138,7 @@ async def test_a_result_waits_for_the_database_until_there_is_no_time_left(books
     async with ledger_of(books.url) as deliveries:
         claimed = (await deliveries.claim([(job, job.accepted_at)]))[job.id]
     assert isinstance(claimed, Claimed)
-    result = Result(delivery_id=job.id, token=1, state="done", wait=None, tries=0, fates=())
+    result = Result(delivery_id=job.id, token=1, state=DeliveryState.DONE, wait=None, fates=())
     async with ledger_of(nowhere.url, acquire=0.1) as absent, Ledger(absent).running() as ledger:
         async with asyncio.TaskGroup() as tasks:
             finishing = tasks.create_task(_finish(ledger, result))

@@ -167,7 +167,8 @@ async def test_mail_without_a_usable_provider_waits_and_never_bounces(scene: Sce
         await scene.post.put(job)
         async with scene.working():
             await scene.shows("deferred")
-            assert scene.books.attempts(job.id) == [(1, "misconfigured", None)]
+            assert scene.books.attempts(job.id) == []
+            assert scene.books.run("SELECT reply FROM recipient") == [("main: it is disabled",)]
             scene.books.run("UPDATE provider SET enabled = true, version = 2 WHERE id = %s", provider)
             await scene.settled()
     assert scene.books.recipients(job.id) == [(0, "accepted", 250)]
@@ -211,22 +212,28 @@ async def test_a_body_that_s3_does_not_take_waits_on_the_queue(scene: Scene) -> 
     assert scene.books.attempts(job.id) == [(1, "temporary", 451), (2, "accepted", 250)]
 
 
-async def test_what_cannot_be_read_goes_aside_and_what_is_too_new_stays(scene: Scene) -> None:
+@pytest.mark.requirement("FLOW-OUT-004")
+@pytest.mark.parametrize("told_where", [True, False])
+async def test_what_cannot_be_read_goes_aside_and_what_is_too_new_stays(scene: Scene, told_where: bool) -> None:  # noqa: FBT001
     newer = json.loads(encode(make_job())) | {"v": 2}
     unstorable = encode(make_job(envid="a\0b"))
     async with Peer().serving() as peer:
         scene.books.account(peer.config)
-        await scene.post.set_aside_after(1)
+        url = await scene.post.set_aside_after(1)
         good = make_job()
         await scene.post.put("no job", unstorable, json.dumps(newer), good)
-        async with scene.working():
-            # Refused ones are released for another look five seconds later; only then are they moved.
+        async with scene.working(**({"DEAD_LETTER_QUEUE_URL": url} if told_where else {})):
+            # Without a place told, they are released for another look; only then does the queue move them.
             async def all_three() -> bool:
                 return len(await scene.post.aside()) == 2 and scene.books.delivery(good.id)[0] == "done"
 
             await until(all_three, seconds=30)
-    assert sorted(await scene.post.aside()) == sorted(["no job", unstorable])
-    assert await scene.post.counts() == (0, 1)
+    assert await scene.post.aside() == {
+        "no job": "not JSON: Expecting value: line 1 column 1 (char 0)" if told_where else None,
+        unstorable: "PostgreSQL refuses a value: unsupported Unicode escape sequence" if told_where else None,
+    }
+    assert await scene.post.delayed() == 1
+    assert await scene.post.counts() == NOTHING
 
 
 async def test_a_database_that_goes_and_comes_back_costs_nothing(scene: Scene) -> None:
@@ -281,7 +288,7 @@ async def test_a_drain_finishes_what_is_in_hand_and_gives_back_the_rest(scene: S
     assert await scene.post.counts() == (6 - done, 0)
 
 
-async def test_asked_twice_it_stops_at_once_and_the_lease_keeps_the_message(scene: Scene) -> None:
+async def test_asked_twice_it_stops_at_once_and_what_was_under_way_is_unknown(scene: Scene) -> None:
     async with Peer({".": HANG}).serving() as peer:
         scene.books.account(peer.config)
         job = make_job()
@@ -294,7 +301,35 @@ async def test_asked_twice_it_stops_at_once_and_the_lease_keeps_the_message(scen
             await until(sent)
             stop.ask()
             stop.ask()
-    assert scene.books.delivery(job.id) == ("sending", 1, 0, 1)
+    assert scene.books.delivery(job.id) == ("unknown", 1, 0, 1)
+    assert scene.books.attempts(job.id) == [(1, "unknown", None)]
+    assert await scene.post.counts() == NOTHING
+    assert await scene.post.stored() == [f"bodies/{job.id}"]
+
+
+async def test_an_attempt_is_made_under_a_lease_that_still_holds_or_not_at_all(scene: Scene) -> None:
+    async with Peer().serving() as peer:
+        scene.books.account(peer.config)
+        job = make_job()
+        await scene.post.put(job)
+        # Another worker takes it as soon as this one has it.
+        scene.books.run(
+            "CREATE FUNCTION taken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " UPDATE delivery SET lease_token = lease_token + 1 WHERE id = NEW.id; RETURN NULL; END $$"
+        )
+        scene.books.run(
+            "CREATE TRIGGER taken AFTER UPDATE ON delivery FOR EACH ROW"
+            " WHEN (OLD.state = 'queued' AND NEW.state = 'sending') EXECUTE FUNCTION taken()"
+        )
+        async with scene.working(WORKER_LEASE_SECONDS="60"):
+            await scene.shows("sending")
+
+            async def let_go() -> bool:
+                return (await scene.post.counts())[1] == 1
+
+            await until(let_go)
+    assert peer.messages == []
+    assert scene.books.recipients(job.id) == [(0, "queued", None)]
     assert await scene.post.counts() == (0, 1)
 
 
@@ -304,7 +339,11 @@ async def test_a_result_whose_lease_went_to_another_changes_nothing(scene: Scene
         job = make_job()
         await scene.post.put(job)
         async with scene.working(WORKER_LEASE_SECONDS="60"):
-            await scene.shows("sending")
+
+            async def under_way() -> bool:
+                return scene.books.attempts(job.id) == [(1, None, None)]
+
+            await until(under_way)
             scene.books.run("UPDATE delivery SET lease_token = lease_token + 1, lease_owner = 'another'")
 
             async def sent() -> bool:

@@ -24,7 +24,7 @@ async def test_a_provider_without_verified_tls_does_not_get_it(
             await scene.post.put(usual)
             await scene.settled()
     assert scene.books.recipients(demanding.id) == [(0, "failed", 550), (1, "failed", 550)]
-    assert scene.books.attempts(demanding.id) == [(1, "permanent", 550)]
+    assert scene.books.attempts(demanding.id) == []
     assert scene.books.run("SELECT DISTINCT enhanced, reply FROM recipient WHERE message_id = %s", demanding.id) == [
         ("5.7.30", "REQUIRETLS support required")
     ]

@@ -1,0 +1,145 @@
+"""Nothing is lost and nothing is doubled outside of what is on record as unknown, whatever dies and whenever."""
+
+import asyncio
+import random
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from local.postgres import DATABASE
+from mail.job import Job
+from tests.postgres import Postgres
+from tests.waiting import until
+from tests.worker.house import Books, Post, environment, make_job
+from tests.worker.peer import DROP, Peer
+from tests.worker.test_end_to_end import Scene
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
+
+ROOT = Path(__file__).parents[2]
+# A worker has taken some 150 steps before its first message, and some hundred for each.
+FIRST_STEPS, LAST_STEPS = 100, 1200
+LIVES = 3
+
+
+@pytest.fixture
+def scene(books: Books, post: Post, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    return Scene(books, post, monkeypatch)
+
+
+async def live(scene: Scene, steps: int, **changes: str) -> int:
+    """Run a worker until it dies of its own; gives its exit status."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.worker.mortal",
+        str(steps),
+        cwd=ROOT,
+        env=environment(scene.books.url, scene.post, WORKER_LEASE_SECONDS="2", **changes),
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with asyncio.timeout(10):
+            return await process.wait()
+    except TimeoutError:
+        process.kill()  # it found too little to do to live that long
+        return await process.wait()
+
+
+def copies(peer: Peer, jobs: list[Job]) -> list[int]:
+    """How often the peer was handed each message."""
+    count = Counter(peer.messages)
+    return [count[job.body] for job in jobs if isinstance(job.body, bytes)]
+
+
+def doubts(scene: Scene, jobs: list[Job]) -> list[int]:
+    """How many attempts of each are on record of which nobody knows what came."""
+    return [[outcome for _, outcome, _ in scene.books.attempts(job.id)].count("unknown") for job in jobs]
+
+
+def stories(scene: Scene, jobs: list[Job]) -> list[list[tuple[int, str]]]:
+    return [[(n, state) for n, state, _ in scene.books.recipients(job.id)] for job in jobs]
+
+
+@asynccontextmanager
+async def crowd(scene: Scene, seed: int, count: int = 12) -> AsyncIterator[tuple[Peer, list[Job], random.Random]]:
+    """A peer that now and then drops the connection after it took a message, and messages for it."""
+    chance = random.Random(seed)
+    final = [DROP if chance.random() < 0.1 else "250 2.0.0 taken" for _ in range(500)]
+    rcpt = ["451 4.2.0 later" if chance.random() < 0.1 else "250 ok" for _ in range(500)]
+    async with Peer({".": final, "RCPT": rcpt}).serving() as peer:
+        scene.books.account(peer.config)
+        jobs = [make_job(body=b"Subject: %d\r\n\r\nbody\r\n" % n) for n in range(count)]
+        await scene.post.put(*jobs)
+        yield peer, jobs, chance
+
+
+@pytest.mark.requirement("EC-4")
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_worker_killed_at_any_await_loses_nothing_and_doubles_only_what_is_unknown(
+    scene: Scene, seed: int
+) -> None:
+    async with crowd(scene, seed) as (peer, jobs, chance):
+        deaths = [await live(scene, chance.randint(FIRST_STEPS, LAST_STEPS)) for _ in range(LIVES)]
+        assert set(deaths) == {-9}
+        async with scene.working(WORKER_LEASE_SECONDS="5"):
+            await scene.settled(120)
+    assert stories(scene, jobs) == [[(0, "accepted")]] * len(jobs)
+    for sent, unknown in zip(copies(peer, jobs), doubts(scene, jobs), strict=True):
+        assert 1 <= sent <= 1 + unknown
+    assert await scene.post.counts() == (0, 0)
+
+
+@pytest.mark.parametrize("policy", ["hold", "drop"])
+async def test_an_account_that_wants_no_doubles_gets_none(scene: Scene, policy: str) -> None:
+    async with crowd(scene, 99) as (peer, jobs, chance):
+        scene.books.run("UPDATE account SET on_unknown = %s", policy)
+        for _ in range(LIVES):
+            await live(scene, chance.randint(FIRST_STEPS, LAST_STEPS))
+        async with scene.working(WORKER_LEASE_SECONDS="5"):
+            await scene.settled(120)
+    end = {"hold": "held", "drop": "failed"}[policy]
+    for sent, unknown, story in zip(copies(peer, jobs), doubts(scene, jobs), stories(scene, jobs), strict=True):
+        assert sent <= 1
+        assert story == [(0, end if unknown else "accepted")]
+        assert sent == 1 or unknown
+
+
+async def test_a_database_that_restarts_under_load_costs_nothing_but_time(
+    own_postgres: Postgres, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSFILE", str(own_postgres.password_file))
+    scene = Scene(Books(f"{own_postgres.url}/{DATABASE}"), post, monkeypatch)
+    async with Peer(delay=0.01).serving() as peer:
+        scene.books.account(peer.config)
+        jobs = [make_job(body=b"Subject: %d\r\n\r\nbody\r\n" % n) for n in range(40)]
+        await scene.post.put(*jobs)
+        async with scene.working(WORKER_CONCURRENCY="8", DATABASE_ACQUIRE_TIMEOUT_SECONDS="1"):
+            for many in (5, 20):
+                await until(lambda many=many: len(peer.messages) >= many, 60)  # type: ignore[misc]
+                await asyncio.to_thread(own_postgres.stop)
+                await asyncio.to_thread(own_postgres.start)
+            await scene.settled(120)
+    assert stories(scene, jobs) == [[(0, "accepted")]] * len(jobs)
+    # No lease ran out meanwhile, so no outcome was unknown, and no message was sent twice.
+    assert copies(peer, jobs) == [1] * len(jobs)
+    assert doubts(scene, jobs) == [0] * len(jobs)
+    assert await scene.post.counts() == (0, 0)
+
+
+async def test_two_workers_share_a_queue_that_repeats_itself(scene: Scene) -> None:
+    async with Peer().serving() as peer:
+        scene.books.account(peer.config)
+        jobs = [make_job(body=b"Subject: %d\r\n\r\nbody\r\n" % n) for n in range(20)]
+        await scene.post.put(*jobs, *jobs, *reversed(jobs))
+        async with (
+            scene.working(WORKER_LEASE_SECONDS="5", WORKER_CONCURRENCY="8"),
+            scene.working(WORKER_LEASE_SECONDS="5", WORKER_CONCURRENCY="8"),
+        ):
+            await scene.settled(60)
+    assert copies(peer, jobs) == [1] * len(jobs)
+    assert [scene.books.attempts(job.id) for job in jobs] == [[(1, "accepted", 250)]] * len(jobs)

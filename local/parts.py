@@ -54,7 +54,8 @@ DOORS = (
             "RELAY_EXEMPT_NETWORKS": "127.0.0.0/8,::1",
         },
     ),
-    Door("worker", health_port=8082, settings={"WORKER_DRAIN_SECONDS": "25"}),
+    # A poll that is under way is waited for when it stops.
+    Door("worker", health_port=8082, settings={"WORKER_DRAIN_SECONDS": "25", "WORKER_POLL_SECONDS": "2"}),
 )
 
 
@@ -107,6 +108,7 @@ def product_environment(ground: Ground) -> dict[str, str]:
         "AWS_SHARED_CREDENTIALS_FILE": str(places.aws_credentials),
         "AWS_EC2_METADATA_DISABLED": "true",
         "QUEUE_URL": f"{endpoint}/{names.ACCOUNT}/{names.QUEUE}",
+        "DEAD_LETTER_QUEUE_URL": f"{endpoint}/{names.ACCOUNT}/{names.DEAD_LETTERS}",
         "BODY_BUCKET": names.BUCKET,
         "CACHE_URL": f"redis://{LOOPBACK}:{ground.ports['valkey']}",
         "CREDENTIAL_KEY_SECRET": names.CREDENTIAL_KEY,
@@ -114,6 +116,8 @@ def product_environment(ground: Ground) -> dict[str, str]:
         "DATABASE_URL": f"postgresql://{USER}@{LOOPBACK}:{ground.ports['postgres']}/{DATABASE}",
         "PGPASSFILE": str(places.pgpass),
         "HEALTH_HOST": LOOPBACK,
+        # A webhook may go to a receiver on this machine.
+        "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
         "RELAY_CERTIFICATE_FILE": str(places.certificates / "server.pem"),
         "RELAY_PRIVATE_KEY_FILE": str(places.certificates / "server.key"),
     }

@@ -1,8 +1,10 @@
 import asyncio
 import configparser
+import json
 import os
 import smtplib
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -135,6 +137,17 @@ def test_dead_letters_are_kept_apart_after_five_receipts(backing: Stack) -> None
     queue = sqs.get_queue_attributes(QueueUrl=backing.environment["QUEUE_URL"], AttributeNames=["RedrivePolicy"])
     assert '"maxReceiveCount": 5' in queue["Attributes"]["RedrivePolicy"]
     assert "smtp-proxy-delivery-dlq" in queue["Attributes"]["RedrivePolicy"]
+
+
+def test_the_operators_command_finds_them(backing: Stack) -> None:
+    queue = backing.environment["DEAD_LETTER_QUEUE_URL"]
+    client(backing, "sqs").send_message(QueueUrl=queue, MessageBody="no job")
+    words = ("admin", "--state", str(backing.state_dir), "deadletters", "list", "--json")
+    shown = subprocess.run(
+        [sys.executable, "-m", "local", *words], cwd=settings.ROOT, capture_output=True, text=True, check=False
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert [letter["reason"] for letter in json.loads(shown.stdout)] == ["received too often"]
 
 
 @pytest.mark.requirement("LOCAL-005")

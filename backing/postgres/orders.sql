@@ -1,0 +1,48 @@
+-- lock --
+-- The work on a message, in the order in which claims and results lock it; nobody takes it up meanwhile. Its message is
+-- locked after it, if at all, as by them.
+SELECT delivery.id, delivery.account_id, delivery.state, message.body_key IS NOT NULL
+FROM message
+     JOIN delivery ON delivery.message_id = message.id AND delivery.account_id = message.account_id
+WHERE message.id = %(id)s AND (%(account_id)s::uuid IS NULL OR message.account_id = %(account_id)s)
+ORDER BY delivery.id
+FOR NO KEY UPDATE OF delivery;
+
+-- duplicate --
+SELECT duplicate_of FROM message
+WHERE id = %(id)s AND (%(account_id)s::uuid IS NULL OR account_id = %(account_id)s);
+
+-- standing --
+SELECT n, state, delivery_id FROM recipient WHERE message_id = %(id)s AND account_id = %(account_id)s ORDER BY n;
+
+-- move --
+-- What is sent once more begins its schedule anew, and what is let go is held by no rule again.
+UPDATE recipient
+SET state = %(state)s, updated_at = now(), reply = concat_ws('; last reply: ', %(words)s::text, reply),
+    tries = CASE WHEN %(again)s THEN 0 ELSE tries END, next_attempt_at = CASE WHEN %(again)s THEN now() END,
+    released = released OR %(released)s
+WHERE message_id = %(id)s AND account_id = %(account_id)s AND n = ANY (%(ns)s);
+
+-- prolong --
+-- Who sends an old message once more means it to be sent: it gets as much time as it had at first, at most the most that
+-- an account may give its mail.
+UPDATE message
+SET expires_at = greatest(expires_at, now() + least(
+        coalesce((SELECT make_interval(secs => account.expiry_seconds) FROM account
+                  WHERE account.id = message.account_id),
+                 expires_at - accepted_at),
+        interval '5 days'))
+WHERE id = %(id)s AND account_id = %(account_id)s;
+
+-- wake --
+-- Due now: the dispatcher puts it on the queue.
+UPDATE delivery
+SET state = %(state)s, next_attempt_at = now(), dispatch_at = now(), finished_at = NULL
+WHERE id = %(delivery_id)s AND account_id = %(account_id)s;
+
+-- rest --
+-- Nothing of it waits to be sent any more; a copy on the queue is found to be finished.
+UPDATE delivery
+SET state = %(state)s, next_attempt_at = NULL, dispatch_at = NULL, lease_owner = NULL, lease_until = NULL,
+    finished_at = CASE WHEN %(state)s = 'done' THEN now() END
+WHERE id = %(delivery_id)s AND account_id = %(account_id)s;

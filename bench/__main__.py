@@ -1,6 +1,21 @@
-"""`make bench`: what accepting a message costs, beside stock aiosmtpd and others; memory, latency, all with SQS."""
+"""`make bench`: what accepting and delivering a message costs, beside others; memory, latency, all with SQS."""
 
-from bench import relay_messages, relay_peers, relay_rate, relay_sessions, relay_setup, relay_sqs, sqs_send
+from bench import (
+    relay_messages,
+    relay_peers,
+    relay_rate,
+    relay_sessions,
+    relay_setup,
+    relay_sqs,
+    sqs_send,
+    worker_backlog,
+    worker_messages,
+    worker_rate,
+    worker_smtp,
+)
 
-for bench in (relay_setup, relay_rate, relay_messages, relay_peers, relay_sessions, relay_sqs, sqs_send):
+RELAY = (relay_setup, relay_rate, relay_messages, relay_peers, relay_sessions, relay_sqs, sqs_send)
+WORKER = (worker_smtp, worker_messages, worker_rate, worker_backlog)
+
+for bench in (*RELAY, *WORKER):
     bench.main()

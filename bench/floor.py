@@ -1,7 +1,7 @@
 """The floor: a bare uvloop protocol with ready-made replies, without checks: `python -m bench.floor FOLDER`.
 
 What it takes is what sockets, the loop and TLS take on this machine; nothing in Python can be cheaper. It knows the
-dialogue of `bench.load` and no other. FOLDER has the certificate that `bench.server` made.
+dialogues of `bench.load` and of an SMTP client, and no other. FOLDER has the certificate that `bench.server` made.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from typing_extensions import override
 from bench.machine import raise_file_limit
 
 REPLIES = {
-    b"EHLO": b"250-floor\r\n250 AUTH PLAIN\r\n",
+    b"EHLO": b"250-floor\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SIZE\r\n250 AUTH PLAIN\r\n",
     b"AUTH": b"235 2.7.0 OK\r\n",
     b"DATA": b"354 Go\r\n",
     b"QUIT": b"221 2.0.0 Bye\r\n",

@@ -39,6 +39,12 @@ def program(core: set[int], module: str, *words: str) -> Iterator[subprocess.Pop
             process.wait(_STOP_SECONDS)
 
 
+def pin(pid: int, core: set[int]) -> None:
+    """Let all threads of a process run on some processors."""
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), core)
+
+
 def said(process: subprocess.Popen[str]) -> dict[str, Any]:
     """The next line that a program of ours prints: a JSON object."""
     assert process.stdout
@@ -60,6 +66,12 @@ def cpu_seconds(pid: int) -> float:
     """Time that all threads of a process have had on a processor."""
     threads = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((thread / "schedstat").read_text("ascii").split()[0]) for thread in threads) / 1e9
+
+
+def family_cpu_seconds(pid: int) -> float:
+    """The same of a process and its children that live."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
+    return cpu_seconds(pid) + sum(cpu_seconds(int(child)) for child in children)
 
 
 def resident_bytes(pid: int) -> int:

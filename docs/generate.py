@@ -1,20 +1,38 @@
 """Writes the reference pages from the code they describe: `make docs`. A test compares them."""
 
+import asyncio
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
-from backing.metrics import PoolMetrics, RelayMetrics, WorkerMetrics
+from backing import metrics as declared
+from backing.admin.providers import KINDS
+from backing.aws import Aws
+from backing.ids import new_id
 from backing.settings import RELOADABLE, CredentialKeySettings, ProviderKeySettings, ServiceSettings, Settings
-from mail.delivery import AFTER, TERMINAL, TRANSITIONS
+from mail.account_events import reference
+from mail.delivery import AFTER
+from mail.states import DELIVERY_TRANSITIONS, ORDERS, TERMINAL, TRANSITIONS
 from relay.settings import RelaySettings
+from worker.providers.base import Capabilities, Setup
+from worker.providers.mailgun import MailgunConfig
+from worker.providers.means import Means
+from worker.providers.postmark import PostmarkConfig
+from worker.providers.registry import kinds
+from worker.providers.sandbox import SandboxConfig
+from worker.providers.sendgrid import SendGridConfig
+from worker.providers.ses import SesConfig
+from worker.providers.smtp.config import SmtpConfig
+from worker.providers.web import http_session
 from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +45,30 @@ SECTIONS: tuple[tuple[str, str, type[BaseSettings]], ...] = (
     ("Relay", "relay", RelaySettings),
     ("Worker", "worker", WorkerSettings),
 )
+CONFIGS: Final[Mapping[str, type[BaseModel]]] = {
+    "smtp": SmtpConfig,
+    "ses": SesConfig,
+    "mailgun": MailgunConfig,
+    "sendgrid": SendGridConfig,
+    "postmark": PostmarkConfig,
+    "sandbox": SandboxConfig,
+}
+# The least that each kind can be made of, and what changes what it can do.
+_LEAST: Final[Mapping[str, Mapping[str, Any]]] = {
+    "smtp": {"host": "mail.example.net"},
+    "ses": {"region": "eu-central-1"},
+    "mailgun": {"domain": "shop.example"},
+}
+_VARIANTS: Final[Mapping[str, tuple[Mapping[str, Any], ...]]] = {
+    "smtp": ({}, {"tls": "opportunistic"}),
+    "sendgrid": ({}, {"correlate": True}, {"mode": "api"}),
+    "postmark": ({}, {"correlate": True}, {"mode": "api"}),
+    "sandbox": ({}, {"remember": 1000}),
+}
+# Metrics that need more than a registry to be declared.
+_DECLARE: Final[Mapping[str, Callable[[CollectorRegistry], Any]]] = {
+    "PoolMetrics": lambda registry: declared.PoolMetrics(registry, dict),
+}
 
 
 def own_fields(settings: type[BaseSettings]) -> dict[str, FieldInfo]:
@@ -41,6 +83,10 @@ def default(field: FieldInfo) -> str | None:
     value: Any = field.default
     if isinstance(value, tuple):
         return "[" + ", ".join(map(str, value)) + "]"
+    return _written(value)
+
+
+def _written(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -114,18 +160,29 @@ def env_example() -> str:
 def metrics() -> str:
     """The page of every metric."""
     lines = ["# Metrics", "", MADE, "Every process shows its metrics at `GET /metrics` of its health port."]
-    for title, declare in (("Relay", RelayMetrics), ("Worker", WorkerMetrics)):
+    for name, made in vars(declared).items():
+        if not name.endswith("Metrics"):
+            continue
         registry = CollectorRegistry()
-        declared = declare(registry)
+        counted = _DECLARE.get(name, made)(registry)
         # A family tells its labels only once used.
-        labels = {m._name: m._labelnames for m in vars(declared).values() if isinstance(m, MetricWrapperBase)}  # noqa: SLF001
-        lines += ["", f"## {title}", "", "| metric | type | labels | meaning |", "|---|---|---|---|"]
+        labels = {m._name: m._labelnames for m in vars(counted).values() if isinstance(m, MetricWrapperBase)}  # noqa: SLF001
+        title = " ".join(re.findall("[A-Z][a-z]+", name.removesuffix("Metrics"))).capitalize()
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            _first_line(made),
+            "",
+            "| metric | type | labels | meaning |",
+            "|---|---|---|---|",
+        ]
         lines += [_metric(family, labels.get(family.name) or _used(family)) for family in registry.collect()]
-    pool = CollectorRegistry()
-    PoolMetrics(pool, dict)
-    lines += ["", "## Pool of PostgreSQL connections", "", "| metric | type | labels | meaning |", "|---|---|---|---|"]
-    lines += [_metric(family, _used(family)) for family in pool.collect()]
     return "\n".join(lines) + "\n"
+
+
+def _first_line(described: type) -> str:
+    return (described.__doc__ or "").partition("\n")[0]
 
 
 def _used(family: Metric) -> tuple[str, ...]:
@@ -137,23 +194,108 @@ def _metric(family: Metric, labels: tuple[str, ...]) -> str:
     return f"| `{name}` | {family.type} | {', '.join(labels)} | {family.documentation} |"
 
 
-def states() -> str:
-    """The page of recipient states, drawn from the table that the worker obeys."""
-    lines = ["# States of a recipient", "", MADE, "```mermaid", "stateDiagram-v2", "    [*] --> queued"]
-    lines += [f"    {state} --> {after}" for state, following in TRANSITIONS.items() for after in sorted(following)]
-    lines += [f"    {state} --> [*]" for state in sorted(TERMINAL)]
-    lines += ["```", "", "| a provider's answer | leads to |", "|---|---|"]
-    lines += [f"| {outcome} | {state} |" for outcome, state in AFTER.items()]
+def providers() -> str:
+    """The page of what the kinds of providers are configured with, and what they can do."""
+    lines = [
+        "# Kinds of providers",
+        "",
+        MADE,
+        "What `provider create --config KEY=VALUE` takes for each kind, and what each can do. What they are for and",
+        "what their secrets are: [providers](../providers.md).",
+    ]
+    for kind in KINDS:
+        lines += ["", f"## {kind}", "", "| key | default | limits | meaning |", "|---|---|---|---|"]
+        lines += [_key(name, field) for name, field in CONFIGS[kind].model_fields.items()]
+    lines += [
+        "",
+        "## What each can do",
+        "",
+        "| kind | verified TLS | REQUIRETLS | recipients | octets | SMTPUTF8 | events | same key | Message-ID |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *asyncio.run(_abilities()),
+        "",
+        "*Recipients* and *octets* are the most of one attempt; a message with more recipients takes several.",
+        "*Events*: how long an unknown outcome waits for the provider's word; where there are none, it waits for",
+        "`WORKER_UNKNOWN_SECONDS`. *Same key*: what becomes of a sending that is repeated. *Message-ID*: whether",
+        "recipients see the one that the client wrote.",
+    ]
     return "\n".join(lines) + "\n"
+
+
+def _key(name: str, field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=True)
+    words = "required" if field.is_required() else "" if value is None else f"`{_written(value)}`"
+    return f"| `{name}` | {words} | {limits(field)} | {field.description} |"
+
+
+async def _abilities() -> list[str]:
+    rows: list[str] = []
+    async with http_session() as http:
+        built = kinds(Means(Aws("eu-central-1"), http))
+        for kind in KINDS:
+            for variant in _VARIANTS.get(kind, ({},)):
+                setup = Setup(new_id(), kind, {**_LEAST.get(kind, {}), **variant}, "secret")
+                provider = await built[kind](setup)
+                named = ", ".join([kind, *(f"`{key}={_written(value)}`" for key, value in variant.items())])
+                rows.append(f"| {named} | {' | '.join(_told(provider.capabilities))} |")
+                await provider.close()
+    return rows
+
+
+def _told(can: Capabilities) -> Iterator[str]:
+    """What a provider can do, in words; what only a connection tells is the server's to say."""
+    yield "yes" if can.verified_tls else "no"
+    # Only SMTP peers are asked for it.
+    yield "no" if not can.requiretls else "yes" if can.smtputf8 else "if the server offers it"
+    yield f"{can.max_recipients:,}"
+    yield "as the server says" if can.max_octets is None and not can.smtputf8 else _octets(can.max_octets)
+    yield {None: "if the server offers it", True: "yes", False: "no"}[can.smtputf8]
+    yield "none" if can.evidence_seconds is None else f"{can.evidence_seconds:g} s"
+    yield "taken once" if can.idempotent else "taken again"
+    yield "replaced" if can.rewrites_message_id else "kept"
+
+
+def _octets(most: int | None) -> str:
+    return "any" if most is None else f"{most:,}"
+
+
+def account_events() -> str:
+    """The page of what accounts are told."""
+    return f"# Account events\n\n{MADE}\nHow they are posted is told in [events](../events.md).\n\n{reference()}"
+
+
+def states() -> str:
+    """The page of states, drawn from the tables that the worker obeys."""
+    lines = ["# States of a recipient", "", MADE, *_diagram(TRANSITIONS)]
+    lines += [f"    {state} --> [*]" for state in sorted(TERMINAL)]
+    lines += ["```", "", "# States of the work on a message", "", *_diagram(DELIVERY_TRANSITIONS), "```"]
+    lines += ["", "# What an answer leads to", "", "| a provider's answer | leads to |", "|---|---|"]
+    lines += [f"| {outcome} | {state} |" for outcome, state in AFTER.items()]
+    lines += [
+        "",
+        "# What an operator's order does",
+        "",
+        "| order | to recipients that are | which become |",
+        "|---|---|---|",
+    ]
+    lines += [f"| {order} | {', '.join(sorted(those))} | {state} |" for order, (those, state) in ORDERS.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _diagram(transitions: Mapping[Any, frozenset[Any]]) -> list[str]:
+    arrows = [f"    {state} --> {after}" for state, following in transitions.items() for after in sorted(following)]
+    return ["```mermaid", "stateDiagram-v2", "    [*] --> queued", *arrows]
 
 
 def pages() -> dict[Path, str]:
     """Every page that is made, by its place."""
-    reference = ROOT / "docs" / "reference"
+    folder = ROOT / "docs" / "reference"
     return {
-        reference / "configuration.md": configuration(),
-        reference / "metrics.md": metrics(),
-        reference / "states.md": states(),
+        folder / "configuration.md": configuration(),
+        folder / "metrics.md": metrics(),
+        folder / "states.md": states(),
+        folder / "providers.md": providers(),
+        folder / "events.md": account_events(),
         ROOT / ".env.example": env_example(),
     }
 

@@ -1,9 +1,13 @@
 """The reference pages say what the code says."""
 
+import re
 import runpy
+import time
 from pathlib import Path
 
 import pytest
+
+from mail.endpoints import secret_text, signature
 
 ROOT = Path(__file__).parents[2]
 PAGES: dict[Path, str] = runpy.run_path(str(ROOT / "docs" / "generate.py"))["pages"]()
@@ -21,3 +25,40 @@ def test_the_env_example_sets_nothing_and_documents_every_variable() -> None:
     variables = [number for number, line in enumerate(lines) if line.startswith("#") and line[1:2].isupper()]
     assert len(variables) > 30
     assert [lines[n] for n in variables if not lines[n - 1].startswith("# ")] == []
+
+
+def test_every_link_between_pages_leads_somewhere() -> None:
+    found = [(page, link) for page in _written() for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8"))]
+    local = [(page, *link.partition("#")[::2]) for page, link in found if "://" not in link]
+    assert len(local) > 50
+    assert [
+        f"{page.relative_to(ROOT)}: {place}#{heading}"
+        for page, place, heading in local
+        if not (page.parent / place).exists() or (heading and heading not in _headings(page.parent / place))
+    ] == []
+
+
+def test_the_example_in_python_knows_genuine_posts(tmp_path: Path) -> None:
+    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "events.md").read_text("utf-8"), re.DOTALL)
+    (tmp_path / "example.py").write_text(code)
+    genuine = runpy.run_path(str(tmp_path / "example.py"))["genuine"]
+    old, new, other = (secret_text(bytes([octet]) * 32) for octet in range(3))
+    now = int(time.time())
+
+    def post(at: int) -> dict[str, str]:
+        signed = signature([new, old], "an-id", at, b"{}")
+        return {"webhook-id": "an-id", "webhook-timestamp": str(at), "webhook-signature": signed}
+
+    assert [genuine(secret, post(now), b"{}") for secret in (new, old, other)] == [True, True, False]
+    assert not genuine(new, post(now), b"{ }")
+    assert not genuine(new, post(now - 3600), b"{}")
+
+
+def _written() -> list[Path]:
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def _headings(page: Path) -> set[str]:
+    """The anchors that GitHub gives a page's headings."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}

@@ -72,7 +72,7 @@ async def fleet(url: str, *, cluster: bool = False) -> AsyncIterator[Fleet]:
 async def soon(ask: Callable[[], Awaitable[Reply | None]]) -> Reply:
     """Ask until there is an objection."""
     answer: list[Reply] = []
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 40
     while not answer:
         assert time.monotonic() < deadline, "no objection"
         answer = [reply] if (reply := await ask()) else []

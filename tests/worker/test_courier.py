@@ -210,6 +210,24 @@ async def test_after_a_bug_of_a_provider_the_account_decides_as_after_any_unknow
     assert await scene.post.counts() == NOTHING
 
 
+class Forgetful(Broken):
+    """A provider that answers for the first recipient only."""
+
+    async def send(self, envelope: Envelope, body: bytes, deadline: float) -> list[RecipientResult]:  # noqa: ARG002
+        return [RecipientResult(envelope.recipients[0][0], Outcome.ACCEPTED, 250, "2.0.0", "taken")]
+
+
+async def test_whom_a_provider_says_nothing_of_is_in_doubt(scene: Scene) -> None:
+    scene.monkeypatch.setattr("worker.providers.registry.KINDS", {**KINDS, "sandbox": Forgetful.create})
+    scene.books.account({}, "hold", kind="sandbox")
+    job = make_job("b@far.example", "c@far.example")
+    await scene.post.put(job)
+    async with scene.working(WORKER_LEASE_SECONDS="60"):
+        await scene.shows("held")
+    assert states(scene.books, job.id) == ["accepted", "held"]
+    assert scene.books.run("SELECT n, outcome, reply FROM attempt") == [(1, "unknown", "the provider did not say")]
+
+
 async def test_what_is_sent_again_goes_to_the_address_that_a_rule_gave_it(scene: Scene) -> None:
     async with Peer({".": [DROP, "250 2.0.0 taken"]}).serving() as peer:
         scene.books.account(peer.config)

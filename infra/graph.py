@@ -1,6 +1,7 @@
 """The resources the program declares, recorded in this process: no Pulumi CLI, no AWS account, no network."""
 
 import asyncio
+import atexit
 import runpy
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -122,9 +123,12 @@ def build(stack: str, project: Project | None = None, *, preview: bool = False) 
 def _ensure_event_loop() -> None:
     """Gives Pulumi the current event loop that it takes for granted; whoever ran asyncio before has left none."""
     try:
-        asyncio.get_event_loop()
+        loop = asyncio.get_event_loop()
     except (RuntimeError, DeprecationWarning):
-        asyncio.set_event_loop(asyncio.new_event_loop())
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+    # Later, when modules are taken down, its sockets may be gone before it, and it complains on standard error.
+    atexit.register(loop.close)
 
 
 def _node(urn: str, request: resource_pb2.RegisterResourceRequest) -> Node:

@@ -3,6 +3,7 @@
 import gc
 import itertools
 import os
+import random
 import socket
 import subprocess
 import urllib.error
@@ -26,10 +27,24 @@ REGION = "eu-central-1"
 IN_CI = os.environ.get("CI") == "true"
 
 
+# Below what systems hand out to clients (32768 on Linux, 49152 elsewhere), or a connection of another test takes a port
+# between its choice and the start of the server it was chosen for. Each process of the tests has a lane of its own.
+_LANE = 2_000
+_lane = 20_000 + _LANE * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 6)
+_ports = itertools.cycle(random.SystemRandom().sample(range(_lane, _lane + _LANE), _LANE))
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    for port in _ports:
+        with socket.socket() as probe:
+            # As servers do, or ports that closed a minute ago would count as taken.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("itertools.cycle has no end")
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from backing.certificates.material import BadCertificate, BadKey, Material
 from backing.settings import ConfigurationError
-from relay.certificates.material import BadCertificate, BadKey, Material
 from relay.certificates.tls import BadAuthority, Certificates, Clients
 from relay.settings import RelaySettings
 
@@ -21,26 +21,32 @@ class CertificateFiles:
     """Where certificates are.
 
     Attributes:
-        certificate: PEM, the chain that serves unknown names.
+        certificate: PEM, the chain that serves unknown names; None where certificates are in secrets.
         key: PEM, its key.
         folder: pairs NAME.pem and NAME.key, each served to the names in its certificate.
         authority: PEM, what clients' certificates are checked against.
     """
 
-    certificate: Path
-    key: Path
+    certificate: Path | None
+    key: Path | None
     folder: Path | None = None
     authority: Path | None = None
 
     @classmethod
     def of(cls, settings: RelaySettings) -> Self:
         """Take them from the settings."""
+        authority = _path(settings.relay_client_ca_file)
+        if settings.relay_certificate_secrets:
+            return cls(None, None, None, authority)
         return cls(
-            settings.relay_certificate_file,
-            settings.relay_private_key_file,
-            Path(settings.relay_certificate_folder) if settings.relay_certificate_folder else None,
-            Path(settings.relay_client_ca_file) if settings.relay_client_ca_file else None,
+            _path(settings.relay_certificate_file),
+            _path(settings.relay_private_key_file),
+            _path(settings.relay_certificate_folder),
+            authority,
         )
+
+    def __bool__(self) -> bool:
+        return bool(self.certificate or self.authority)
 
     def pairs(self) -> dict[str, tuple[Path, Path]]:
         """Give certificate and key of each name; one of them may be missing. Raises OSError where the folder is."""
@@ -51,9 +57,7 @@ class CertificateFiles:
 
     def paths(self) -> Iterator[Path]:
         """All files and folders that matter."""
-        yield from (self.certificate, self.key)
-        if self.authority:
-            yield self.authority
+        yield from filter(None, (self.certificate, self.key, self.authority))
         if self.folder:
             yield self.folder / "any"
             try:
@@ -64,6 +68,25 @@ class CertificateFiles:
                 yield from pair
 
 
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None
+
+
+def read_authority(settings: RelaySettings) -> bytes:
+    """Read the authority of clients' certificates; empty where there is no file of it.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+    """
+    file = settings.relay_client_ca_file
+    return _required("RELAY_CLIENT_CA_FILE", Path(file)) if file else b""
+
+
+def clients_of(settings: RelaySettings, authority: bytes) -> Clients:
+    """Whose certificates clients may show, as the settings say."""
+    return Clients(settings.relay_starttls_client_certificates, settings.relay_tls_client_certificates, authority)
+
+
 def read_certificates(settings: RelaySettings) -> Certificates:
     """Read what the relay begins with. A bad pair in the folder is left to the watch, which says what is wrong with it.
 
@@ -72,10 +95,10 @@ def read_certificates(settings: RelaySettings) -> Certificates:
     """
     files = CertificateFiles.of(settings)
     fallback = Material(
-        _required("RELAY_CERTIFICATE_FILE", files.certificate), _required("RELAY_PRIVATE_KEY_FILE", files.key)
+        _required("RELAY_CERTIFICATE_FILE", Path(settings.relay_certificate_file)),
+        _required("RELAY_PRIVATE_KEY_FILE", Path(settings.relay_private_key_file)),
     )
-    authority = _required("RELAY_CLIENT_CA_FILE", files.authority) if files.authority else b""
-    clients = Clients(settings.relay_starttls_client_certificates, settings.relay_tls_client_certificates, authority)
+    clients = clients_of(settings, read_authority(settings))
     try:
         certificates = Certificates(fallback, clients)
         pairs = files.pairs()

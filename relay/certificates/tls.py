@@ -5,11 +5,12 @@ import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from threading import Lock
 from types import MappingProxyType
 from typing import Final
 
 from backing import ids
-from relay.certificates.material import BadCertificate, Certificate, Material, examine, reason
+from backing.certificates.material import BadCertificate, Certificate, Material, examine, reason
 from relay.settings import ClientCertificates
 
 # Where the certificate for unknown names, and for clients that give none, is kept among the others.
@@ -80,11 +81,12 @@ class Offer:
 class Certificates:
     """Gives each new session the context it is to be served with; sessions keep theirs, whatever is taken later.
 
-    Safe to change from one thread while the event loop reads: whatever readers see is replaced whole.
+    Safe to change from any thread while the event loop reads: whatever readers see is replaced whole.
 
     Args:
         fallback: what is served to clients that ask for no name, or for one that no certificate has.
         clients: whose certificates clients may show.
+        bootstrap: whether the fallback is only for the time until the first certificate is issued.
 
     Raises:
         BadCertificate: see `examine`.
@@ -92,11 +94,13 @@ class Certificates:
         BadAuthority: the authority of the clients is needed and unusable.
     """
 
-    def __init__(self, fallback: Material, clients: Clients | None = None) -> None:
+    def __init__(self, fallback: Material, clients: Clients | None = None, *, bootstrap: bool = False) -> None:
+        self._changing = Lock()
         self._clients = clients or Clients()
         self._served: Mapping[str, Served] = {}
         self._by_name: Mapping[str, Served] = {}
         self.offer(FALLBACK, fallback)
+        self._bootstrap = self._served[FALLBACK] if bootstrap else None
 
     def current(self, *, implicit_tls: bool = True) -> ssl.SSLContext:
         """The context for a session that begins now on this port; the client's wish for a name may change it."""
@@ -113,34 +117,43 @@ class Certificates:
         return frozenset(self._by_name)
 
     @property
+    def bootstrap(self) -> bool:
+        """Whether unknown names are served with a certificate that no authority has issued."""
+        return self._served[FALLBACK] is self._bootstrap
+
+    @property
     def places(self) -> frozenset[str]:
         """The places that have a certificate."""
         return frozenset(self._served)
 
-    def offer(self, place: str, material: Material) -> Offer:
+    def offer(self, place: str, material: Material, names: Iterable[str] = ()) -> Offer:
         """Take a certificate for new sessions, in the stead of the one that has this place.
 
         Args:
             place: the name of its source, of our choice; FALLBACK for the certificate that serves unknown names.
             material: the certificate.
+            names: what it has to have in any case.
 
         Raises:
-            BadCertificate: see `examine`; what was served is still.
+            BadCertificate: see `examine` and `check_names`; what was served is still.
             BadKey: see `examine`; what was served is still.
         """
-        before = self._served.get(place)
-        if before and before.certificate.material == material:
-            return Offer(before.certificate, changed=False)
-        certificate = examine(material, ids.now())
-        names = self.names
-        self._replace({**self._served, place: self._serve(certificate, self._clients)})
-        return Offer(certificate, changed=True, lost=names - self.names)
+        with self._changing:
+            before = self._served.get(place)
+            if before and before.certificate.material == material:
+                return Offer(before.certificate, changed=False)
+            certificate = examine(material, ids.now())
+            certificate.check_names(names)
+            had = self.names
+            self._replace({**self._served, place: self._serve(certificate, self._clients)})
+            return Offer(certificate, changed=True, lost=had - self.names)
 
     def withdraw(self, place: str) -> frozenset[str]:
         """Serve the certificate of a place no longer; give the names that get the fallback now."""
-        names = self.names
-        self._replace({other: served for other, served in self._served.items() if other != place})
-        return names - self.names
+        with self._changing:
+            names = self.names
+            self._replace({other: served for other, served in self._served.items() if other != place})
+            return names - self.names
 
     def trust(self, authority: bytes) -> bool:
         """Take the certificates of the authority that issues the clients' for new sessions; tell whether they changed.
@@ -150,10 +163,14 @@ class Certificates:
         """
         if authority == self._clients.authority:
             return False
-        clients = Clients(self._clients.starttls, self._clients.implicit, authority)
-        served = {place: self._serve(old.certificate, clients) for place, old in self._served.items()}
-        self._clients = clients
-        self._replace(served)
+        with self._changing:
+            clients = Clients(self._clients.starttls, self._clients.implicit, authority)
+            served = {place: self._serve(old.certificate, clients) for place, old in self._served.items()}
+            # A bootstrap certificate remains one.
+            if self.bootstrap:
+                self._bootstrap = served[FALLBACK]
+            self._clients = clients
+            self._replace(served)
         return True
 
     def _serve(self, certificate: Certificate, clients: Clients) -> Served:

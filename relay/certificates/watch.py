@@ -12,8 +12,8 @@ import structlog
 from prometheus_client import Counter
 from watchfiles import awatch
 
+from backing.certificates.material import BadCertificate, BadKey, Material
 from relay.certificates.files import CertificateFiles, folders, read, read_pair, stamp
-from relay.certificates.material import BadCertificate, BadKey, Material
 from relay.certificates.tls import FALLBACK, BadAuthority, Certificates
 
 # A look without being told that anything changed, for file systems that do not tell.
@@ -125,9 +125,15 @@ class Watch:
     def _look(self) -> bool:
         """Look at all files once, in a thread; tell whether something is wrong that may still come right by itself."""
         files = self._files
-        self._take(FALLBACK, read_pair(files.certificate, files.key), stamp(files.certificate, files.key))
         if files.authority:
             self._take(_AUTHORITY, read(files.authority), stamp(files.authority))
+        if files.certificate and files.key:
+            self._take(FALLBACK, read_pair(files.certificate, files.key), stamp(files.certificate, files.key))
+            self._look_at_folder()
+        return not all(suspect.told for suspect in self._suspects.values())
+
+    def _look_at_folder(self) -> None:
+        files = self._files
         try:
             pairs = files.pairs()
         except OSError as error:
@@ -138,7 +144,6 @@ class Watch:
                 self._take(place, read_pair(*pair), stamp(*pair))
             for place in (self._certificates.places | self._suspects.keys()) - pairs.keys() - _NOT_IN_FOLDER:
                 self._forget(place)
-        return not all(suspect.told for suspect in self._suspects.values())
 
     def _take(self, place: str, found: Material | bytes | str, state: object) -> None:
         known, self._stamps[place] = self._stamps.get(place), state

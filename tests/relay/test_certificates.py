@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from structlog.testing import capture_logs
 
+from backing.certificates.material import BadCertificate, BadKey, Material, examine
 from relay.certificates.files import CertificateFiles, read_certificates
-from relay.certificates.material import BadCertificate, BadKey, Material, examine
 from relay.certificates.tls import FALLBACK, Certificates, Clients, Offer
 from relay.certificates.watch import Watch
 from tests.relay.house import Files, Peer, Running, relay, settings, until

@@ -1,7 +1,7 @@
 """A certificate with its key, as values from wherever they come, and whether the pair is fit to be served."""
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -43,12 +43,48 @@ class Certificate:
 
     Attributes:
         names: DNS names, in lower case, wildcards as they stand.
+        begins_at: start of its validity.
         expires_at: end of its validity.
+        leaf: the server's own certificate.
     """
 
     material: Material
     names: frozenset[str]
+    begins_at: datetime
     expires_at: datetime
+    leaf: x509.Certificate
+
+    def check_names(self, wanted: Iterable[str]) -> None:
+        """Check that the certificate has all names that it is to be served for, as they stand.
+
+        Raises:
+            BadCertificate: naming those that it lacks.
+        """
+        if missing := set(wanted) - self.names:
+            raise BadCertificate(f"lacks names: {', '.join(sorted(missing))}")
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """What a server's certificate says, fit to be served or not."""
+
+    names: frozenset[str]
+    begins_at: datetime
+    expires_at: datetime
+    issuer: str
+
+
+def read_leaf(chain: bytes) -> Leaf:
+    """Read what the first certificate of a chain says.
+
+    Raises:
+        BadCertificate: it is none.
+    """
+    try:
+        leaf = x509.load_pem_x509_certificates(chain)[0]
+        return Leaf(_names(leaf), leaf.not_valid_before_utc, leaf.not_valid_after_utc, leaf.issuer.rfc4514_string())
+    except (ValueError, UnsupportedAlgorithm):
+        raise BadCertificate("is not a PEM certificate") from None
 
 
 def examine(material: Material, now: datetime) -> Certificate:
@@ -68,7 +104,7 @@ def examine(material: Material, now: datetime) -> Certificate:
         _check_use(leaf)
         _check_order(chain)
         _check_key(leaf, material.key)
-        return Certificate(material, _names(leaf), leaf.not_valid_after_utc)
+        return Certificate(material, _names(leaf), leaf.not_valid_before_utc, leaf.not_valid_after_utc, leaf)
     except (ValueError, UnsupportedAlgorithm):
         raise BadCertificate("has parts that cannot be read") from None
 

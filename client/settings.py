@@ -1,4 +1,4 @@
-"""The one place that reads the environment, and the ways a password can come in."""
+"""The one place that reads the environment: the ways a password can come in, and where the profiles are."""
 
 import os
 import sys
@@ -7,6 +7,7 @@ from pathlib import Path
 from client.errors import UsageError
 
 PASSWORD_VARIABLE = "SMTP_CLIENT_PASSWORD"  # noqa: S105 - the variable's name, not a password
+CONFIG_VARIABLE = "SMTP_PROXY_CONFIG"
 
 
 def password(*, given: str | None, file: Path | None, stdin: bool) -> str | None:
@@ -18,6 +19,12 @@ def password(*, given: str | None, file: Path | None, stdin: bool) -> str | None
     if stdin:
         return _first_line(sys.stdin.readline(), "standard input")
     return os.environ.get(PASSWORD_VARIABLE)  # noqa: TID251 - this is the client's settings module
+
+
+def profiles_file() -> Path:
+    """Return the file of the profiles of `smtp-proxy`."""
+    named = os.environ.get(CONFIG_VARIABLE)  # noqa: TID251 - this is the client's settings module
+    return Path(named) if named else Path.home() / ".config" / "smtp-proxy" / "config.toml"
 
 
 def _read(file: Path) -> str:

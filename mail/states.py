@@ -41,6 +41,7 @@ class Order(StrEnum):
     RELEASE = "release"
     RETRY = "retry"
     CANCEL = "cancel"
+    HOLD = "hold"
 
 
 class MessageState(StrEnum):
@@ -112,9 +113,13 @@ ORDERS: Final[Mapping[Order, tuple[frozenset[State], State]]] = {
     Order.RELEASE: (frozenset({State.HELD}), State.QUEUED),
     Order.RETRY: (frozenset({State.FAILED, State.EXPIRED}), State.QUEUED),
     Order.CANCEL: (frozenset({State.QUEUED, State.DEFERRED, State.UNKNOWN, State.HELD}), State.CANCELLED),
+    Order.HOLD: (frozenset({State.QUEUED, State.DEFERRED, State.UNKNOWN}), State.HELD),
 }
 
-# After an operator has cancelled all that waits, what is held may be left.
+# What an operator may send through another provider. Of an unknown outcome the first one may have taken it already.
+REROUTED: Final = frozenset({State.QUEUED, State.DEFERRED, State.HELD})
+
+# After an operator has held or cancelled all that waits, what is held may be left.
 DELIVERY_TRANSITIONS: Final[Mapping[DeliveryState, frozenset[DeliveryState]]] = {
     DeliveryState.QUEUED: frozenset({DeliveryState.SENDING, DeliveryState.HELD, DeliveryState.DONE}),
     DeliveryState.SENDING: frozenset(

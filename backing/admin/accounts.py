@@ -9,7 +9,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from backing.admin.credentials import Credentials, IssuedCredential, NewCredential
-from backing.admin.desk import AdminError, Desk, account_id, no_account, row
+from backing.admin.desk import AdminError, Conflict, Desk, NotFound, account_id, no_account, row
 from backing.admin.domains import sender_domains
 from backing.admin.providers import NewProvider
 from backing.ids import new_id
@@ -95,10 +95,10 @@ class Accounts:
             await self._set_provider(connection, found, provider)
         self._desk.changed("routing", found)
 
-    async def all(self) -> list[dict[str, Any]]:
-        """All accounts, by name."""
+    async def all(self, name: str | None = None) -> list[dict[str, Any]]:
+        """All accounts, by name; or the one of a name."""
         async with self._desk.transaction() as connection, connection.cursor(row_factory=dict_row) as cursor:
-            return await (await cursor.execute(SQL["list_accounts"])).fetchall()
+            return await (await cursor.execute(SQL["list_accounts"], {"name": name})).fetchall()
 
     async def show(self, name: str) -> dict[str, Any]:
         """All about one account but its credentials and mail.
@@ -128,9 +128,9 @@ class Accounts:
             await row(connection, "lock_account", {"name": name}) or no_account(name)
             shown = await self._goods(connection, name)
             if not shown.pop("disabled"):
-                raise AdminError(f"account {name!r} is enabled; `account disable {name}` first")
+                raise Conflict(f"account {name!r} is enabled", f"`account disable {name}` first")
             if shown.pop("undelivered"):
-                raise AdminError(f"mail of account {name!r} is not delivered yet; try again when it is")
+                raise Conflict(f"mail of account {name!r} is not delivered yet; try again when it is")
             gone: UUID = shown.pop("id")
             await connection.execute(SQL["delete_account"], {"id": gone})
         self._desk.changed("account", gone)
@@ -144,7 +144,7 @@ class Accounts:
         async with self._desk.transaction() as connection:
             changed = await row(connection, statement, {"name": name})
             if changed is None:
-                raise AdminError(f"{otherwise}; `account list` shows those there are")
+                raise NotFound(otherwise, "`account list` shows those there are")
         self._desk.changed("account", changed[0])
 
     async def _set_provider(self, connection: Connection, account_id: UUID, provider: NewProvider | str) -> None:

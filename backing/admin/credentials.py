@@ -6,7 +6,7 @@ from uuid import UUID
 
 from psycopg.rows import dict_row
 
-from backing.admin.desk import AdminError, Desk, account_id
+from backing.admin.desk import Desk, NotFound, account_id
 from backing.ids import new_id, new_secret
 from backing.passwords import password_hash
 from backing.postgres.accounts import SQL
@@ -91,13 +91,15 @@ class Credentials:
             values = {"account_id": await account_id(connection, account)}
             return await (await cursor.execute(SQL["list_credentials"], values)).fetchall()
 
-    async def revoke(self, username: str) -> None:
-        """Let a credential sign in no more.
+    async def revoke(self, username: str, account: str | None = None) -> None:
+        """Let a credential sign in no more; given an account, one of its own.
 
         Raises:
             AdminError: there is no valid one of this name.
         """
         async with self._desk.transaction() as connection:
-            if (await connection.execute(SQL["revoke_credential"], {"username": username})).rowcount == 0:
-                raise AdminError(f"there is no valid credential {username!r}; `credential list` shows those there are")
+            owner = await account_id(connection, account) if account is not None else None
+            values = {"username": username, "account_id": owner}
+            if (await connection.execute(SQL["revoke_credential"], values)).rowcount == 0:
+                raise NotFound(f"there is no valid credential {username!r}", "`credential list` shows those there are")
         self._desk.changed("credential", username)

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import orjson
 
-from backing.admin.desk import AdminError
+from backing.admin.desk import NotFound
 from backing.sqs import MAX_BATCH, Queue, Received
 from mail.errors import Unavailable
 
@@ -116,7 +116,7 @@ class DeadLetters:
                 if chosen is not None and not missing:
                     break
         if missing:
-            raise AdminError(f"{_done(done)}there is no dead letter {', '.join(sorted(missing))}; {_LISTED}")
+            raise NotFound(f"{_done(done)}there is no dead letter {', '.join(sorted(missing))}", _LISTED)
         return Redriven(done, came_back)
 
     async def drop(self, wanted: str) -> DeadLetter:
@@ -135,7 +135,7 @@ class DeadLetters:
                     await self._delete(message)
                     del walk.held[message.id]
                     return letter
-        raise AdminError(f"there is no dead letter {wanted}; {_LISTED}")
+        raise NotFound(f"there is no dead letter {wanted}", _LISTED)
 
     @asynccontextmanager
     async def _walking(self) -> AsyncIterator[_Walk]:

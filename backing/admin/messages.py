@@ -1,12 +1,19 @@
 """What an operator does with mail: look for it, read its story, let it go, send it once more, cancel it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from uuid import UUID
 
-from backing.admin.desk import AdminError, Desk, account_id
-from backing.postgres import orders, stories
-from backing.postgres.orders import NotPossible
+from backing.admin.desk import Conflict, Desk, NotFound
+from backing.admin.desk import account_id as id_of
+from backing.postgres import orders, overview, statistics, stories, submissions
+from backing.postgres.orders import NotPossible, UnknownMessage
+from backing.postgres.statistics import Statistics
 from backing.postgres.stories import Page, Search, Story
-from mail.states import Order
+from backing.postgres.submissions import Waiting
+from mail.job import StoredBody
+from mail.states import Order, State
 
 
 class Messages:
@@ -15,20 +22,42 @@ class Messages:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    async def show(self, message_id: UUID) -> Story:
-        """Tell the story of a message.
+    async def show(self, message_id: UUID, account_id: UUID | None = None) -> Story:
+        """Tell the story of a message; given an account, of one of its own.
+
+        Raises:
+            AdminError: there is no such message.
+        """
+        found = await self.find(message_id, account_id)
+        if not isinstance(found, Story):
+            raise _none(message_id)
+        return found
+
+    async def find(self, message_id: UUID, account_id: UUID | None = None) -> Story | Waiting:
+        """Tell the story of a message, or that the HTTP API accepted it and no worker has taken it yet.
 
         Raises:
             AdminError: there is no such message.
         """
         async with self._desk.transaction() as connection:
-            story = await stories.tell(connection, message_id)
-        if story is None:
-            raise AdminError(
-                f"there is no message {message_id}; a worker writes messages down when it takes them from the queue,"
-                " and forgets them when they are as old as the account's retention says"
+            found = await stories.tell(connection, message_id, account_id) or await submissions.waiting(
+                connection, message_id, account_id
             )
-        return story
+        if found is None:
+            raise _none(message_id)
+        return found
+
+    async def body(self, message_id: UUID, account_id: UUID | None = None) -> StoredBody:
+        """Say where the body of a message lies; given an account, of one of its own.
+
+        Raises:
+            AdminError: there is no such message, or its body is not stored: it is only while its mail waits.
+        """
+        async with self._desk.transaction() as connection:
+            place = await stories.body_of(connection, message_id, account_id)
+        if place is None:
+            raise NotFound(f"the body of message {message_id} is not stored, or there is no such message")
+        return place
 
     async def search(self, account: str, wanted: Search) -> Page:
         """Search for messages of an account.
@@ -37,16 +66,67 @@ class Messages:
             AdminError: there is no such account.
         """
         async with self._desk.transaction() as connection:
-            return await stories.search(connection, await account_id(connection, account), wanted)
+            return await stories.search(connection, await id_of(connection, account), wanted)
 
-    async def order(self, order: Order, message_id: UUID, n: int | None = None) -> list[int]:
+    async def counted(self, account: str, since: datetime) -> dict[State, int]:
+        """Count recipients of what an account sent since, by how they stand.
+
+        Raises:
+            AdminError: there is no such account.
+        """
+        async with self._desk.transaction() as connection:
+            return await overview.counted(connection, await id_of(connection, account), since)
+
+    async def statistics(self, account: str, since: datetime, until: datetime) -> Statistics:
+        """Count what an account sent in a time: by state, provider and domain, and how fast providers took it.
+
+        Raises:
+            AdminError: there is no such account.
+        """
+        async with self._desk.transaction() as connection:
+            return await statistics.counted(connection, await id_of(connection, account), since, until)
+
+    async def order(
+        self, order: Order, message_id: UUID, n: int | None = None, account_id: UUID | None = None
+    ) -> list[int]:
         """Release, cancel or send once more what is left of a message; gives the recipients that were changed.
+
+        Given an account, of one of its own.
 
         Raises:
             AdminError: it cannot be done, or not now; then nothing is changed.
         """
-        try:
+        with _told():
             async with self._desk.transaction() as connection:
-                return await orders.carry_out(connection, order, message_id, n)
-        except NotPossible as why:
-            raise AdminError(str(why)) from None
+                return await orders.carry_out(connection, order, message_id, n, account_id)
+
+    async def reroute(
+        self, provider: str, message_id: UUID, n: int | None = None, account_id: UUID | None = None
+    ) -> list[int]:
+        """Send what is left of a message through another provider; gives the recipients that were changed.
+
+        Given an account, of one of its own.
+
+        Raises:
+            AdminError: it cannot be done, or not now; then nothing is changed.
+        """
+        with _told():
+            async with self._desk.transaction() as connection:
+                return await orders.reroute(connection, provider, message_id, n, account_id)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except UnknownMessage as why:
+        raise NotFound(str(why)) from None
+    except NotPossible as why:
+        raise Conflict(str(why)) from None
+
+
+def _none(message_id: UUID) -> NotFound:
+    return NotFound(
+        f"there is no message {message_id}; a worker writes messages down when it takes them from the queue,"
+        " and forgets them when they are as old as the account's retention says"
+    )

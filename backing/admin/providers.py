@@ -9,7 +9,7 @@ from uuid import UUID
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from backing.admin.desk import AdminError, Desk, account_id
+from backing.admin.desk import AdminError, Conflict, Desk, NotFound, account_id
 from backing.admin.domains import sender_domains
 from backing.ids import new_id
 from backing.notices import ALL_ACCOUNTS
@@ -146,11 +146,11 @@ class Providers:
             values = {"id": found["id"], "account_id": owner}
             default_of, rules, is_open = await (await connection.execute(SQL["provider_uses"], values)).fetchone() or ()
             if default_of:
-                raise AdminError(f"provider {name!r} is the default of {_some(default_of)}; `account provider` first")
+                raise Conflict(f"provider {name!r} is the default of {_some(default_of)}", "`account provider` first")
             if rules:
-                raise AdminError(f"provider {name!r} is named by {_some(rules)}; change or delete these rules first")
+                raise Conflict(f"provider {name!r} is named by {_some(rules)}", "change or delete these rules first")
             if is_open:
-                raise AdminError(f"provider {name!r} has mail on its way; `provider disable` it and try again later")
+                raise Conflict(f"provider {name!r} has mail on its way", "`provider disable` it and try again later")
             await connection.execute(SQL["delete_provider"], values)
         self._changed(owner)
 
@@ -190,7 +190,7 @@ async def _owner(connection: Connection, account: str | None) -> UUID | None:
 
 def _none(account: str | None, name: str) -> Any:
     whose = "shared by all accounts; --account NAME means one of an account" if account is None else f"of {account}"
-    raise AdminError(f"there is no provider {name!r} {whose}; `provider list` shows those there are")
+    raise NotFound(f"there is no provider {name!r} {whose}", "`provider list` shows those there are")
 
 
 def _merged(old: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,7 +200,7 @@ def _merged(old: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
 def _config(config: Mapping[str, Any]) -> dict[str, Any]:
     for key in config:
         if key.lower() in _SECRETS:
-            raise AdminError(f"config key {key!r}: secrets are kept apart and sealed; use `provider secret`")
+            raise AdminError(f"config key {key!r}: secrets are kept apart and sealed", "use `provider secret`")
     return _bounded("config", config)
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from backing.admin.desk import AdminError, Desk, account_id
+from backing.admin.desk import AdminError, Desk, NotFound, account_id
 from backing.ids import new_id
 from backing.postgres.pool import Connection
 from backing.postgres.routing import SQL, load
@@ -154,4 +154,4 @@ async def _one(connection: Connection, owner: UUID, account: str, name: str) -> 
 
 
 def _no_rule(account: str, name: str) -> Any:
-    raise AdminError(f"account {account!r} has no rule {name!r}; `rule list` shows those there are")
+    raise NotFound(f"account {account!r} has no rule {name!r}", "`rule list` shows those there are")

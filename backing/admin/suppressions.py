@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from backing.admin.desk import AdminError, Desk, account_id
+from backing.admin.desk import AdminError, Desk, NotFound, account_id
 from backing.ids import now
 from backing.postgres import suppressions
+from backing.postgres.suppressions import Place
 from mail.accounts import Suppression
 from mail.addresses import parse_mailbox
 from mail.errors import Refused
@@ -45,19 +46,28 @@ class SuppressionLists:
             for address in map(_address, addresses):
                 if not await suppressions.remove(connection, found, address, stream):
                     where = f" in stream {stream}" if stream else ""
-                    raise AdminError(
-                        f"{address} is not suppressed for {account}{where}; `suppression list` shows what is"
+                    raise NotFound(
+                        f"{address} is not suppressed for {account}{where}", "`suppression list` shows what is"
                     )
         self._desk.changed("suppression", found)
 
-    async def newest(self, account: str, most: int) -> list[Suppression]:
-        """Give an account's list, the newest first, at most so many.
+    async def newest(self, account: str, most: int, before: Place | None = None) -> list[Suppression]:
+        """Give an account's list, the newest first, at most so many, from behind a place in it.
 
         Raises:
             AdminError: there is no such account.
         """
         async with self._desk.transaction() as connection:
-            return await suppressions.newest(connection, await account_id(connection, account), most)
+            return await suppressions.newest(connection, await account_id(connection, account), most, before)
+
+    async def by_address(self, account: str, most: int, after: Suppression | None = None) -> list[Suppression]:
+        """Give an account's list in the order of addresses, at most so many, from behind one of them.
+
+        Raises:
+            AdminError: there is no such account.
+        """
+        async with self._desk.transaction() as connection:
+            return await suppressions.by_address(connection, await account_id(connection, account), most, after)
 
 
 def _address(text: str) -> str:

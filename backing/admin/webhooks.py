@@ -8,7 +8,7 @@ from uuid import UUID
 
 from psycopg.rows import dict_row
 
-from backing.admin.desk import AdminError, Desk, account_id
+from backing.admin.desk import AdminError, Desk, NotFound, account_id
 from backing.ids import new_id, new_octets
 from backing.postgres import outbox
 from backing.postgres.outbox import SQL
@@ -162,4 +162,4 @@ class Webhooks:
 
 
 def _no_endpoint(endpoint: UUID, account: str) -> Any:
-    raise AdminError(f"account {account!r} has no endpoint {endpoint}; `webhook list` shows those there are")
+    raise NotFound(f"account {account!r} has no endpoint {endpoint}", "`webhook list` shows those there are")

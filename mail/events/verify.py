@@ -72,7 +72,12 @@ def mailgun(body: bytes, key: str, clock: Clock) -> str:
     """
     if not key:
         raise BadCall(Fault.OURS, "the provider has no webhook signing key")
-    signature = _trusted(whole(document(body), "call"), "signature")
+    try:
+        call = whole(document(body), "call")
+    except BadCall as bad:
+        # Its signature is within: of what cannot be read nobody knows who sent it.
+        raise _untrusted(bad.reason) from None
+    signature = _trusted(call, "signature")
     timestamp, token = signature.text("timestamp", MAX_NAME), signature.text("token", MAX_NAME)
     if not timestamp:
         timestamp = str(signature.number("timestamp") or "")

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from backing.cache import Cache, Command
 from backing.metrics import WorkerControlMetrics
-from backing.shares import note, notes, release
+from backing.shares import note, notes, provider_record, release
 from mail.errors import Unavailable
 
 # A breaker may be open for a day.
@@ -42,7 +42,7 @@ class Board:
 
     def note(self, provider_id: UUID, field: str, value: bytes) -> None:
         """Leave word about a provider; a later one on the same matter takes its place."""
-        key = record(provider_id)
+        key = provider_record(provider_id)
         self._put((key, field), note(key, field, value, _KEEP_SECONDS))
 
     def release(self, key: str) -> None:
@@ -70,7 +70,7 @@ class Board:
         try:
             for start in range(0, len(provider_ids), _BATCH):
                 some = provider_ids[start : start + _BATCH]
-                answers = await self.cache.ask([notes(record(provider_id)) for provider_id in some])
+                answers = await self.cache.ask([notes(provider_record(provider_id)) for provider_id in some])
                 found.update(zip(some, answers, strict=True))
         except Unavailable:
             pass
@@ -80,8 +80,3 @@ class Board:
         if len(self._waiting) < _MOST_WAITING or matter in self._waiting:
             self._waiting[matter] = command
         self.news.set()
-
-
-def record(provider_id: UUID) -> str:
-    """The key under which word about a provider is left."""
-    return f"control:{provider_id}"

@@ -3,12 +3,12 @@
 from typing import Final
 from uuid import UUID
 
+from mail.control_notes import Reading, pace_note, read_pace
 from mail.limits import Limits, day_of, least
 from mail.pace import Pace, unhurried
 from worker.control.admission import SHORTEST_SECONDS, Refusal
 from worker.control.allowance import Allowance
 from worker.control.board import Board
-from worker.control.notes import Reading, pace_note, read_pace
 from worker.control.tokens import Tokens
 
 # A quota that could not be read for so long bounds nothing any more.

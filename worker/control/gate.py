@@ -9,6 +9,7 @@ from uuid import UUID
 import structlog
 
 from mail.breaker import Cause, Event, event_of
+from mail.control_notes import Reading, read_reading
 from mail.delivery import PROVIDER_TROUBLE, Outcome, RecipientResult, Scope
 from mail.limits import Limits, limits_of
 from worker.control.admission import SHORTEST_SECONDS, Admission, Grant, Provided, Refusal
@@ -16,7 +17,6 @@ from worker.control.board import Board
 from worker.control.budget import Budget
 from worker.control.fair import FairQueue
 from worker.control.health import Health
-from worker.control.notes import Reading, read_reading
 
 # How often those that wait are looked after at least, and at most.
 _LONGEST_PAUSE: Final = 0.25

@@ -6,10 +6,10 @@ import structlog
 
 from backing.shares import claim
 from mail.breaker import ELSEWHERE_SECONDS, PROBE_SECONDS, Breaker, Cause, Condition, Event
+from mail.control_notes import breaker_note, read_breaker
 from mail.errors import Unavailable
 from worker.control.admission import SHORTEST_SECONDS, Refusal
 from worker.control.board import Board
-from worker.control.notes import breaker_note, read_breaker
 
 
 class Health:

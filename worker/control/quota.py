@@ -8,11 +8,11 @@ from uuid import UUID
 import structlog
 
 from backing.shares import claim
+from mail.control_notes import Reading, reading_note
 from mail.errors import Unavailable
 from mail.limits import SendQuota
 from worker.control.board import Board
 from worker.control.gate import Gate
-from worker.control.notes import Reading, reading_note
 
 READ_SECONDS: Final = 60.0
 # The claim ends a little before the next reading is due.

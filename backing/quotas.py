@@ -1,4 +1,4 @@
-"""Counts what accounts send against their quotas, together with the other relays, without a wait on a message's way."""
+"""Counts what accounts send against their quotas, together with all who take mail, without a wait on its way."""
 
 import asyncio
 import secrets

@@ -1,0 +1,1 @@
+ALTER TABLE recipient DROP COLUMN by_order;

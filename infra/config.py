@@ -1,57 +1,37 @@
-"""What a stack may choose, held against AWS's limits before AWS is asked. Defaults are in Pulumi.yaml."""
+"""Reads what a stack may choose, held against AWS's limits before AWS is asked. Defaults are in Pulumi.yaml."""
 
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from ipaddress import IPv4Network
+from typing import cast
 
 import pulumi
-import pulumi_aws as aws
 from pulumi.runtime import config as runtime_config
 
-from infra.reader import Choice, Pattern, Range, Reader
+from infra import checks, limits
+from infra.reader import Reader
+from infra.settings import (
+    AcmeSettings,
+    Architecture,
+    CacheMode,
+    CacheSettings,
+    DatabaseSettings,
+    Egress,
+    NameSettings,
+    NetworkSettings,
+    QueueSettings,
+    ReleaseSettings,
+    ScheduledTasks,
+    ServiceName,
+    ServiceSettings,
+    SesSettings,
+    Settings,
+    WatchSettings,
+)
 
-_STACK = re.compile(r"[a-z]([a-z0-9-]{0,14}[a-z0-9])?")
-
-_REGION = Choice(frozenset(region.value for region in aws.Region), "the AWS regions of this pulumi-aws", "us-east-1")
-_ACCOUNT = Pattern(re.compile(r"(\d{12})?"), "AWS accounts have 12 digits", "123456789012")
-_KEY_DELETION = Range(7, 30, "KMS allows {} to {} days", 30)
-_VISIBILITY = Range(0, 43_200, "SQS allows {} to {} seconds", 120)
-_RETENTION = Range(1, 14, "SQS keeps a message {} to {} days", 14)
-_RECEIVES = Range(1, 1_000, "SQS allows {} to {}", 5)
-# A job waits up to 14 days on the queue and as a dead letter, and its body has to be there on the last one.
-_BODY_RETENTION = Range(15, 3_650, "a job can wait 14 days for its body, so {} to {} days are allowed", 30)
-
-# AWS: 50 tags a resource, keys of 128 and values of 256 characters of this set, "aws:" is its own prefix.
-_OWN_TAGS = ("Project", "Stack", "ManagedBy")
-_TAGS_LIMIT = 50 - len(_OWN_TAGS)
-_TAG_KEY = re.compile(r"(?!aws:)[\w .:/=+@-]{1,128}", re.IGNORECASE)
-_TAG_VALUE = re.compile(r"[\w .:/=+@-]{0,256}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class QueueSettings:
-    """The delivery queue."""
-
-    visibility_seconds: int
-    retention_days: int
-    max_receives: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """One stack."""
-
-    project: str
-    stack: str
-    region: str
-    account: str
-    tags: Mapping[str, str]
-    protect: bool
-    customer_key: bool
-    key_deletion_days: int
-    body_retention_days: int
-    queue: QueueSettings
+SERVICES: tuple[ServiceName, ...] = ("relay", "worker", "api", "console")
+ROOMS = ("relay", "worker", "web")
 
 
 def load() -> Settings:
@@ -63,47 +43,188 @@ def load() -> Settings:
 def read(project: str, stack: str, values: Mapping[str, str]) -> Settings:
     """Makes settings of the values, or raises one ConfigError that names every problem."""
     reader = Reader(project, values)
-    if not _STACK.fullmatch(stack):
+    if not limits.STACK.fullmatch(stack):
         reader.report(
             f"the stack is named {stack!r}; the names of buckets allow 1 to 16 lower-case letters, digits and hyphens, "
             "a letter first. Run: pulumi stack rename NAME"
         )
+    names = _names(reader)
     settings = Settings(
         project=project,
         stack=stack,
-        region=reader.one_of("region", _REGION),
-        account=reader.matching("account", _ACCOUNT),
+        region=reader.one_of("region", limits.REGION),
+        account=reader.matching("account", limits.ACCOUNT),
         tags={"Project": project, "Stack": stack, "ManagedBy": "pulumi", **_tags(reader)},
         protect=reader.boolean("protect"),
         customer_key=reader.boolean("customerKey"),
-        key_deletion_days=reader.integer("keyDeletionDays", _KEY_DELETION),
-        body_retention_days=reader.integer("bodyRetentionDays", _BODY_RETENTION),
+        key_deletion_days=reader.integer("keyDeletionDays", limits.KEY_DELETION),
+        body_retention_days=reader.integer("bodyRetentionDays", limits.BODY_RETENTION),
+        waf=reader.boolean("waf"),
         queue=QueueSettings(
-            visibility_seconds=reader.integer("queueVisibilitySeconds", _VISIBILITY),
-            retention_days=reader.integer("queueRetentionDays", _RETENTION),
-            max_receives=reader.integer("queueMaxReceives", _RECEIVES),
+            visibility_seconds=reader.integer("queueVisibilitySeconds", limits.VISIBILITY),
+            retention_days=reader.integer("queueRetentionDays", limits.RETENTION),
+            max_receives=reader.integer("queueMaxReceives", limits.RECEIVES),
+        ),
+        network=_network(reader),
+        names=names,
+        database=_database(reader),
+        cache=CacheSettings(
+            mode=cast("CacheMode", reader.one_of("cacheMode", limits.CACHE_MODE)),
+            node_type=reader.matching("cacheNodeType", limits.NODE),
+            replicas=reader.integer("cacheReplicas", limits.REPLICAS),
+        ),
+        services={name: _service(reader, name) for name in SERVICES},
+        release=_release(reader),
+        ses=_ses(reader, names.zone),
+        watch=_watch(reader),
+        acme=AcmeSettings(
+            directory=reader.matching("acmeDirectory", limits.DIRECTORY),
+            email=reader.matching("acmeEmail", limits.ADDRESS_OR_NONE),
         ),
     )
-    reader.finish(stack)
+    reader.finish(stack, lambda: checks.problems(settings))
     return settings
+
+
+def _names(reader: Reader) -> NameSettings:
+    zone = reader.matching("zone", limits.ZONE)
+    return NameSettings(
+        zone=zone,
+        zone_id=reader.matching("zoneId", limits.ZONE_ID),
+        smtp_host=reader.matching("smtpHost", limits.HOST_OR_NONE) or f"smtp.{zone}",
+        web_host=reader.matching("webHost", limits.HOST_OR_NONE) or f"console.{zone}",
+    )
+
+
+def _network(reader: Reader) -> NetworkSettings:
+    return NetworkSettings(
+        cidr=str(reader.network("cidr")),
+        zones=reader.texts("zones", limits.ZONE_LETTER, "a zone is a letter from a to f", "a"),
+        egress=cast("Egress", reader.one_of("egress", limits.EGRESS)),
+        interface_endpoints=reader.texts(
+            "interfaceEndpoints", limits.ENDPOINT, "a service is written as in sqs", "sqs"
+        ),
+        flow_logs=reader.boolean("flowLogs"),
+        smtp_networks=_open_to(reader, "smtpNetworks"),
+        web_networks=_open_to(reader, "webNetworks"),
+    )
+
+
+def _open_to(reader: Reader, key: str) -> tuple[str, ...]:
+    found = reader.texts(key, re.compile(r"\S+"), "a network is written as in 10.0.0.0/8", "10.0.0.0/8")
+    return tuple(text for text in found if _is_network(reader, key, text))
+
+
+def _is_network(reader: Reader, key: str, text: str) -> bool:
+    try:
+        IPv4Network(text)
+    except ValueError as fault:
+        reader.refuse(key, text, f"it is no IPv4 network ({fault})", "write networks as in 10.0.0.0/8")
+        return False
+    return True
+
+
+def _database(reader: Reader) -> DatabaseSettings:
+    return DatabaseSettings(
+        instance_class=reader.one_of("databaseClass", limits.DATABASE_CLASS),
+        storage_gb=reader.integer("databaseStorageGb", limits.STORAGE),
+        max_storage_gb=reader.integer("databaseMaxStorageGb", limits.STORAGE),
+        multi_zone=reader.boolean("databaseMultiZone"),
+        backup_days=reader.integer("databaseBackupDays", limits.BACKUP),
+        max_connections=reader.integer("databaseMaxConnections", limits.CONNECTIONS),
+        replica=reader.boolean("databaseReplica"),
+    )
+
+
+def _service(reader: Reader, name: ServiceName) -> ServiceSettings:
+    return ServiceSettings(
+        name=name,
+        cpu=reader.integer(f"{name}Cpu", limits.CPU),
+        memory=reader.integer(f"{name}Memory", limits.MEMORY),
+        tasks=reader.integer(f"{name}Tasks", limits.TASKS),
+        max_tasks=reader.integer(f"{name}MaxTasks", limits.TASKS),
+        connections=reader.integer(f"{name}Connections", limits.POOL),
+    )
+
+
+def _release(reader: Reader) -> ReleaseSettings:
+    images = reader.mapping("images")
+    for room, image in images.items():
+        shown = json.dumps({room: image})
+        if room not in ROOMS:
+            reader.refuse("images", shown, f"there are images of {', '.join(ROOMS)}", f"remove {room}")
+        elif not limits.DIGEST.fullmatch(image):
+            reader.refuse("images", shown, "an image is pinned by its digest", "write REPOSITORY@sha256:DIGEST")
+    return ReleaseSettings(
+        architecture=cast("Architecture", reader.one_of("architecture", limits.ARCHITECTURE)),
+        images=images,
+        exec=reader.boolean("exec"),
+        spot_workers=reader.boolean("spotWorkers"),
+        prewarm=tuple(_peak(reader, entry) for entry in reader.objects("prewarm")),
+        predictive_scaling=reader.boolean("predictiveScaling"),
+    )
+
+
+def _peak(reader: Reader, entry: Mapping[str, object]) -> ScheduledTasks:
+    found = {"timezone": "UTC", "tasks": 1, **entry}
+    service, schedule, tasks = found.get("service"), found.get("schedule"), found["tasks"]
+    shown = json.dumps(entry)
+    if set(found) != limits.PEAK:
+        reader.refuse(
+            "prewarm", shown, f"a peak has {', '.join(sorted(limits.PEAK))} and nothing else", "correct its keys"
+        )
+    if service not in SERVICES:
+        reader.refuse("prewarm", shown, f"services are {', '.join(SERVICES)}", "name one of them as its service")
+    if not isinstance(schedule, str) or not limits.SCHEDULE.fullmatch(schedule):
+        reader.refuse("prewarm", shown, "a schedule is cron(...), rate(...) or at(...)", "correct its schedule")
+    if not isinstance(tasks, int) or isinstance(tasks, bool) or not 1 <= tasks <= limits.TASKS.high:
+        reader.refuse("prewarm", shown, f"tasks are 1 to {limits.TASKS.high}", "correct its tasks")
+        tasks = 1
+    return ScheduledTasks(
+        service=cast("ServiceName", service), schedule=str(schedule), timezone=str(found["timezone"]), tasks=tasks
+    )
+
+
+def _ses(reader: Reader, zone: str) -> SesSettings:
+    return SesSettings(
+        domains=_domains(reader, "sesDomains") or (zone,),
+        inbound_domains=_domains(reader, "inboundDomains"),
+        singletons=reader.boolean("accountSingletons"),
+        app_queues=reader.texts("appQueues", limits.APP, "an application has up to 40 a-z, 0-9 and hyphens", "orders"),
+    )
+
+
+def _domains(reader: Reader, key: str) -> tuple[str, ...]:
+    return reader.texts(key, limits.NAME, limits.HOST.why, "example.com")
+
+
+def _watch(reader: Reader) -> WatchSettings:
+    return WatchSettings(
+        log_days=int(reader.one_of("logDays", limits.LOG_DAYS) or 0),
+        insights=reader.boolean("containerInsights"),
+        emails=reader.texts("alarmEmails", limits.ADDRESS, limits.ADDRESS_OR_NONE.why, limits.ADDRESS_OR_NONE.example),
+        monthly_budget=reader.integer("monthlyBudget", limits.BUDGET),
+    )
 
 
 def _tags(reader: Reader) -> Mapping[str, str]:
     tags = reader.mapping("tags")
-    if len(tags) > _TAGS_LIMIT:
-        reader.refuse("tags", f"{len(tags)} tags", f"AWS allows 50, of which {len(_OWN_TAGS)} are ours", "remove some")
+    if len(tags) > limits.TAGS_LIMIT:
+        reader.refuse(
+            "tags", f"{len(tags)} tags", f"AWS allows 50, of which {len(limits.OWN_TAGS)} are ours", "remove some"
+        )
     for key, value in tags.items():
         shown = json.dumps({key: value})
-        if key in _OWN_TAGS:
-            reader.refuse("tags", shown, f"{', '.join(_OWN_TAGS)} are set by the stack", f"remove {key}")
-        if not _TAG_KEY.fullmatch(key):
+        if key in limits.OWN_TAGS:
+            reader.refuse("tags", shown, f"{', '.join(limits.OWN_TAGS)} are set by the stack", f"remove {key}")
+        if not limits.TAG_KEY.fullmatch(key):
             reader.refuse(
                 "tags",
                 shown,
                 'AWS allows keys of 1 to 128 letters, digits, spaces and .:/=+@-_, not "aws:"',
                 "rename it",
             )
-        if not _TAG_VALUE.fullmatch(value):
+        if not limits.TAG_VALUE.fullmatch(value):
             reader.refuse(
                 "tags", shown, "AWS allows values of up to 256 letters, digits, spaces and .:/=+@-_", "change the value"
             )

@@ -10,13 +10,16 @@ from typing import Any, cast
 import pulumi
 from pulumi.runtime import mocks, settings
 from pulumi.runtime.proto import resource_pb2
-from pulumi.runtime.rpc import deserialize_properties
+from pulumi.runtime.rpc import deserialize_properties, is_rpc_secret
 from pulumi.runtime.stack import Stack
 
 from infra import symbols
 from infra.project import Project
 
 _STACK = "pulumi:pulumi:Stack"
+_CODE = "__provider"
+HIDDEN = "[secret]"
+"""Stands for a value that the program marks as secret: neither shown nor compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,8 @@ class Node:
     protect: bool
     ignore_changes: tuple[str, ...]
     depends_on: tuple[str, ...]
+    references: Mapping[str, tuple[str, ...]]
+    """By property, the URNs of the resources its value is made of."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +83,16 @@ class _Symbolic(mocks.Mocks):
         inputs: dict[str, Any] = args.inputs
         if self._preview:
             return None, inputs
-        return f"${{{args.name}.id}}", symbols.outputs(args.typ, args.name) | inputs
+        return f"${{{args.name}.id}}", _merged(symbols.outputs(args.typ, args.name), inputs)
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
         raise LookupError(f"the program must not look anything up, but called {args.token}")
+
+
+def _merged(answers: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
+    """Returns what AWS answers: what it was given, and beside that what it adds, within an object too."""
+    both = {key: {**answers[key], **inputs[key]} for key in answers.keys() & inputs if isinstance(answers[key], dict)}
+    return answers | inputs | both
 
 
 class _Monitor(mocks.MockMonitor):
@@ -97,12 +108,21 @@ class _Monitor(mocks.MockMonitor):
         return response
 
 
-def build(stack: str, project: Project | None = None, *, preview: bool = False) -> Graph:
-    """Runs the project's real program as the Pulumi CLI would and returns what it declared."""
+def build(
+    stack: str, project: Project | None = None, *, preview: bool = False, answers: mocks.Mocks | None = None
+) -> Graph:
+    """Runs the project's real program as the Pulumi CLI would and returns what it declared.
+
+    Args:
+        stack: whose configuration it runs with.
+        project: where the program is; by default this one.
+        preview: nothing is known that AWS has yet to answer.
+        answers: what stands in for AWS; by default tokens that say where a value came from.
+    """
     project = project or Project()
     configuration = project.configuration(stack)
     _ensure_event_loop()
-    monitor = _Monitor(_Symbolic(preview=preview))
+    monitor = _Monitor(answers or _Symbolic(preview=preview))
     settings.ROOT.set(None)  # or the stack of an earlier run leaks into this one
     pulumi.runtime.set_all_config(configuration)
     mocks.set_mocks(monitor.mocks, project=project.name, stack=stack, preview=preview, monitor=monitor)
@@ -139,8 +159,23 @@ def _node(urn: str, request: resource_pb2.RegisterResourceRequest) -> Node:
         parent=request.parent,
         provider=request.provider,
         is_component=not request.custom,
-        inputs=deserialize_properties(request.object),
+        inputs=_without_secrets(deserialize_properties(request.object)),
         protect=request.protect,
         ignore_changes=tuple(request.ignoreChanges),
         depends_on=tuple(sorted(request.dependencies)),
+        references={
+            key: tuple(sorted(found.urns)) for key, found in sorted(request.propertyDependencies.items()) if found.urns
+        },
     )
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_secrets(item) for item in cast("list[Any]", value)]
+    if not isinstance(value, dict):
+        return value
+    items = cast("dict[str, Any]", value)
+    if is_rpc_secret(items):
+        return HIDDEN
+    # The code of a resource of our own is marked as well, and is none.
+    return {key: item if key == _CODE else _without_secrets(item) for key, item in items.items()}

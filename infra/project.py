@@ -36,17 +36,14 @@ class Project:
         if stack not in self.stacks:
             known = ", ".join(self.stacks) or "none"
             raise ProjectError(f"there is no stack {stack!r}, Pulumi.{stack}.yaml is missing; stacks here: {known}")
-        schema = _section(self._file("Pulumi.yaml"))
+        file = self._file("Pulumi.yaml")
         defaults = {
-            self._full(key): entry.get("value", entry.get("default"))
-            for key, entry in cast("dict[str, dict[str, object]]", schema).items()
+            _full(file["name"], key): entry.get("value", entry.get("default"))
+            for key, entry in cast("dict[str, dict[str, object]]", _section(file)).items()
         }
         chosen = _section(self._file(f"Pulumi.{stack}.yaml"))
-        merged = defaults | {self._full(key): value for key, value in chosen.items()}
+        merged = defaults | {_full(file["name"], key): value for key, value in chosen.items()}
         return {key: _flat(value) for key, value in merged.items() if value is not None}
-
-    def _full(self, key: str) -> str:
-        return key if ":" in key else f"{self.name}:{key}"
 
     def _file(self, name: str) -> Mapping[str, object]:
         path = self.root / name
@@ -59,6 +56,10 @@ class Project:
 
 def _section(file: Mapping[str, object]) -> Mapping[str, object]:
     return cast("dict[str, object]", file.get("config") or {})
+
+
+def _full(project: object, key: str) -> str:
+    return key if ":" in key else f"{project}:{key}"
 
 
 def _flat(value: object) -> str:

@@ -1,5 +1,6 @@
 """A queue that loses nothing: what fails too often waits in a dead-letter queue."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -7,6 +8,7 @@ import pulumi_aws as aws
 from pulumi import Input, Output, ResourceOptions
 
 from infra import iam, names
+from infra.iam import StatementFor
 
 DAY = 86_400
 LONG_POLL_SECONDS = 20
@@ -23,6 +25,8 @@ class QueueArgs:
     retention_days: int
     max_receives: int
     key_arn: Input[str] | None = None
+    statements: Sequence[StatementFor] = ()
+    """Who else may send, such as `iam.service_may("events.amazonaws.com", ["sqs:SendMessage"], ...)`."""
 
 
 class Queue(pulumi.ComponentResource):
@@ -30,13 +34,17 @@ class Queue(pulumi.ComponentResource):
 
     url: Output[str]
     arn: Output[str]
+    name: Output[str]
     dead_letter_url: Output[str]
+    dead_letter_arn: Output[str]
+    dead_letter_name: Output[str]
 
     def __init__(self, name: str, args: QueueArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("smtp-proxy:queues:Queue", name, None, opts)
         child = ResourceOptions(parent=self)
 
         dead_letters = self._queue(f"{name}-dead", args, DEAD_LETTER_DAYS, child)
+        self._guard(f"{name}-dead", dead_letters, (), child)
         queue = self._queue(
             name,
             args,
@@ -46,6 +54,7 @@ class Queue(pulumi.ComponentResource):
                 {"deadLetterTargetArn": dead_letters.arn, "maxReceiveCount": args.max_receives}
             ),
         )
+        self._guard(name, queue, args.statements, child)
         aws.sqs.RedriveAllowPolicy(
             name,
             queue_url=dead_letters.url,
@@ -53,8 +62,10 @@ class Queue(pulumi.ComponentResource):
             opts=child,
         )
 
-        self.url, self.arn, self.dead_letter_url = queue.url, queue.arn, dead_letters.url
-        self.register_outputs({"url": self.url, "arn": self.arn, "dead_letter_url": self.dead_letter_url})
+        self.url, self.arn, self.name = queue.url, queue.arn, queue.name
+        self.dead_letter_url, self.dead_letter_arn = dead_letters.url, dead_letters.arn
+        self.dead_letter_name = dead_letters.name
+        self.register_outputs({key: getattr(self, key) for key in Queue.__annotations__})
 
     @staticmethod
     def _queue(
@@ -65,7 +76,7 @@ class Queue(pulumi.ComponentResource):
         *,
         redrive_policy: Input[str] | None = None,
     ) -> aws.sqs.Queue:
-        queue = aws.sqs.Queue(
+        return aws.sqs.Queue(
             names.fit(name, names.QUEUE_LIMIT),
             visibility_timeout_seconds=args.visibility_seconds,
             message_retention_seconds=retention_days * DAY,
@@ -77,7 +88,9 @@ class Queue(pulumi.ComponentResource):
             kms_master_key_id=args.key_arn,
             opts=opts,
         )
-        aws.sqs.QueuePolicy(
-            name, queue_url=queue.url, policy=iam.document(iam.tls_only("sqs:*", [queue.arn])), opts=opts
-        )
-        return queue
+
+    @staticmethod
+    def _guard(name: str, queue: aws.sqs.Queue, statements: Sequence[StatementFor], opts: ResourceOptions) -> None:
+        further = (statement(queue.arn) for statement in statements)
+        policy = iam.document(iam.tls_only("sqs:*", [queue.arn]), *further)
+        aws.sqs.QueuePolicy(name, queue_url=queue.url, policy=policy, opts=opts)

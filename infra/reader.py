@@ -3,8 +3,10 @@
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from typing import cast
 
 import pulumi
@@ -37,7 +39,7 @@ class Pattern:
 class Choice:
     """One of some texts."""
 
-    options: frozenset[str]
+    options: AbstractSet[str]
     why: str
     example: str
 
@@ -110,6 +112,50 @@ class Reader:
             self.refuse(key, json.dumps({name: pairs.pop(name)}), "its values have to be texts", "put it in quotes")
         return cast("dict[str, str]", pairs)
 
+    def texts(self, key: str, shape: re.Pattern[str], why: str, example: str) -> tuple[str, ...]:
+        """Returns a list of different texts, each of the given shape."""
+        found: list[str] = []
+        for entry in self._list(key):
+            if not isinstance(entry, str) or not shape.fullmatch(entry):
+                self.refuse(key, json.dumps(entry), why, f"write its entries as in {example}")
+            elif entry in found:
+                self.refuse(key, json.dumps(entry), "it is there twice", "remove one of the two")
+            else:
+                found.append(entry)
+        return tuple(found)
+
+    def objects(self, key: str) -> tuple[Mapping[str, object], ...]:
+        """Returns a list of objects."""
+        found: list[Mapping[str, object]] = []
+        for entry in self._list(key):
+            if isinstance(entry, dict):
+                found.append(cast("dict[str, object]", entry))
+            else:
+                self.refuse(key, json.dumps(entry), "its entries have to be objects", "write `name: value` lines")
+        return tuple(found)
+
+    def network(self, key: str) -> IPv4Network:
+        """Returns an IPv4 network."""
+        text = self.text(key)
+        try:
+            return IPv4Network(text or "0.0.0.0/0")
+        except ValueError as fault:
+            self._correct(key, text, f"it is no IPv4 network ({fault})", "10.40.0.0/16")
+            return IPv4Network("0.0.0.0/0")
+
+    def _list(self, key: str) -> list[object]:
+        text = self.text(key)
+        if text is None:
+            return []
+        try:
+            found: object = json.loads(text)
+        except ValueError:
+            found = None
+        if not isinstance(found, list):
+            self.refuse(key, text, "it has to be a list", f"write {key} as `- value` lines")
+            return []
+        return cast("list[object]", found)
+
     def refuse(self, key: str, shown: str, limit: str, remedy: str) -> None:
         """Notes a value that breaks a limit."""
         self.report(f"{self._full(key)} has {shown}; {limit}. In the stack's file: {remedy}")
@@ -118,10 +164,18 @@ class Reader:
         """Notes a problem in words."""
         self._problems.append(problem)
 
-    def finish(self, stack: str) -> None:
-        """Raises when anything was wrong."""
+    def finish(self, stack: str, together: Callable[[], Iterable[str]] = tuple) -> None:
+        """Raises when anything was wrong.
+
+        Args:
+            stack: what it is the configuration of.
+            together: problems that values have with each other; asked only when each is right by itself.
+        """
         for full in sorted(self._values.keys() - {self._full(key) for key in self._taken}):
             self._report_unknown(full)
+        if not self._problems:
+            for problem in together():
+                self.report(problem)
         if self._problems:
             head = f"stack {stack} cannot be built, {len(self._problems)} problem(s) in its configuration:"
             raise ConfigError("\n- ".join([head, *self._problems]))

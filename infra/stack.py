@@ -1,50 +1,38 @@
-"""The whole stack: the only file that wires components to each other and exports."""
+"""The whole stack: its provider, its layers from the lowest to the highest, and what it tells."""
+
+from collections.abc import Mapping
 
 import pulumi
 import pulumi_aws as aws
-from pulumi import ResourceOptions
+from pulumi import Input, ResourceOptions
 
 from infra import config
-from infra.keys import Key, KeyArgs
-from infra.queues import Queue, QueueArgs
-from infra.storage import Bucket, BucketArgs
+from infra.layers import edges, fleet, ground, releases, stores, watch
+from infra.layers.edges import Edges
+from infra.layers.fleet import Fleet
+from infra.layers.ground import Ground
+from infra.layers.stores import Stores
+from infra.settings import Settings
 
 
 def deploy() -> None:
     """Declares everything, in the order things depend on each other."""
     settings = config.load()
-    prefix = f"{settings.project}-{settings.stack}"
     opts = ResourceOptions(providers=[_provider(settings)], protect=settings.protect)
 
-    secrets_key = Key(
-        f"{prefix}-secrets",
-        KeyArgs(description="Secrets of delivery providers", deletion_days=settings.key_deletion_days),
-        opts,
-    )
-    mail_key_arn = _mail_key(prefix, settings, opts).arn if settings.customer_key else None
-    delivery = Queue(
-        f"{prefix}-delivery",
-        QueueArgs(
-            visibility_seconds=settings.queue.visibility_seconds,
-            retention_days=settings.queue.retention_days,
-            max_receives=settings.queue.max_receives,
-            key_arn=mail_key_arn,
-        ),
-        opts,
-    )
-    bodies = Bucket(
-        f"{prefix}-bodies",
-        BucketArgs(expiry_days=settings.body_retention_days, key_arn=mail_key_arn, force_destroy=not settings.protect),
-        opts,
-    )
+    low = ground.lay(settings, opts)
+    kept = stores.lay(settings, low, opts)
+    outside = edges.lay(settings, low, opts)
+    specs = watch.specs(settings, low, kept, outside)
+    running = fleet.lay(settings, low, kept, outside, specs, opts)
+    watching = watch.lay(settings, low, kept, outside, running, opts)
+    releases.lay(settings, releases.Below(ground=low, edges=outside, fleet=running, watch=watching), specs, opts)
 
-    pulumi.export("delivery_queue_url", delivery.url)
-    pulumi.export("delivery_dead_letter_queue_url", delivery.dead_letter_url)
-    pulumi.export("bodies_bucket", bodies.name)
-    pulumi.export("secrets_key_alias", secrets_key.alias)
+    for name, value in _told(settings, low, kept, outside, running).items():
+        pulumi.export(name, value)
 
 
-def _provider(settings: config.Settings) -> aws.Provider:
+def _provider(settings: Settings) -> aws.Provider:
     return aws.Provider(
         "aws",
         region=settings.region,
@@ -53,12 +41,30 @@ def _provider(settings: config.Settings) -> aws.Provider:
     )
 
 
-def _mail_key(prefix: str, settings: config.Settings, opts: ResourceOptions) -> Key:
-    # Bound to the two services: holding the key is of no use without permission on the queue or the bucket.
-    services = [f"{service}.{settings.region}.amazonaws.com" for service in ("sqs", "s3")]
-    args = KeyArgs(
-        description="Mail on the queue and in the bucket",
-        deletion_days=settings.key_deletion_days,
-        services=services,
-    )
-    return Key(f"{prefix}-mail", args, opts)
+def _told(settings: Settings, low: Ground, kept: Stores, outside: Edges, running: Fleet) -> Mapping[str, Input[object]]:
+    """Returns what people and programs need to know of the stack: names and addresses, never a secret."""
+    return {
+        "smtp_endpoint": settings.names.smtp_host,
+        "web_endpoint": f"https://{settings.names.web_host}",
+        "name_servers": low.zone.name_servers,
+        "dns_records": kept.ses.records,
+        "egress_addresses": low.network.egress_addresses,
+        "smtp_balancer": outside.smtp.dns_name,
+        "web_balancer": outside.web.dns_name,
+        "cluster": running.cluster.name,
+        "operator_task": running.operator.family,
+        "renewer_task": running.renewer.family,
+        "task_subnets": low.network.task_subnet_ids,
+        "tasks_have_public_ip": low.network.tasks_have_public_ip,
+        "operator_security_group": low.firewall.group_ids["operator"],
+        "renewer_security_group": low.firewall.group_ids["renewer"],
+        "repositories": running.images.repository_urls,
+        "delivery_queue_url": kept.delivery.url,
+        "delivery_dead_letter_queue_url": kept.delivery.dead_letter_url,
+        "outbound_queue_url": kept.outbound.url,
+        "app_queue_urls": {app: queue.url for app, queue in kept.apps.items()},
+        "mail_bucket": kept.mail_bucket.name,
+        "configuration_set": kept.ses.configuration_set,
+        "provider_key": low.secrets_key.alias,
+        "alarm_topic": low.topic.arn,
+    }

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mail.endpoints import secret_text, signature
 
@@ -27,6 +28,12 @@ def test_the_env_example_sets_nothing_and_documents_every_variable() -> None:
     assert [lines[n] for n in variables if not lines[n - 1].startswith("# ")] == []
 
 
+def test_the_page_of_a_stack_has_every_key_once() -> None:
+    keys = yaml.safe_load((ROOT / "Pulumi.yaml").read_text("utf-8"))["config"]
+    shown = re.findall(r"^\| `([a-zA-Z]+)` \|", PAGES[ROOT / "docs" / "reference" / "stack.md"], re.MULTILINE)
+    assert sorted(shown) == sorted(key for key in keys if ":" not in key)
+
+
 def test_every_link_between_pages_leads_somewhere() -> None:
     found = [(page, link) for page in _written() for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8"))]
     local = [(page, *link.partition("#")[::2]) for page, link in found if "://" not in link]
@@ -34,7 +41,8 @@ def test_every_link_between_pages_leads_somewhere() -> None:
     assert [
         f"{page.relative_to(ROOT)}: {place}#{heading}"
         for page, place, heading in local
-        if not (page.parent / place).exists() or (heading and heading not in _headings(page.parent / place))
+        for target in [page.parent / place if place else page]
+        if not target.exists() or (heading and heading not in _headings(target))
     ] == []
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import grimp
 import pytest
 
-ROOMS = ("mail", "backing", "relay", "worker")
+ROOMS = ("mail", "backing", "relay", "worker", "web")
 PYPROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
 # Imported for what the named package hides of them, and always of the release that it needs.
 STANDS_FOR = {"aiobotocore": "aioboto3", "botocore": "aioboto3", "sqlalchemy": "alembic", "psycopg-pool": "psycopg"}
@@ -34,7 +34,14 @@ def imports() -> grimp.ImportGraph:
 
 @pytest.mark.parametrize(
     ("process", "group"),
-    [("relay.__main__", "relay"), ("worker.__main__", "worker"), ("backing.__main__", "worker")],
+    [
+        ("relay.__main__", "relay"),
+        ("worker.__main__", "worker"),
+        ("worker.certificates.__main__", "worker"),
+        ("backing.__main__", "worker"),
+        ("web.api.__main__", "web"),
+        ("web.console.__main__", "web"),
+    ],
 )
 def test_a_process_imports_only_what_its_image_holds(imports: grimp.ImportGraph, process: str, group: str) -> None:
     distributions = importlib.metadata.packages_distributions()

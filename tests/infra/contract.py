@@ -1,19 +1,60 @@
 """What holds for every node of every stack. Each check returns the offenders."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 from infra.graph import Graph, Node
-from infra.names import BUCKET_LIMIT, PULUMI_SUFFIX, QUEUE_LIMIT
+from infra.names import (
+    BALANCER_LIMIT,
+    BUCKET_LIMIT,
+    CACHE_LIMIT,
+    EVENT_RULE_LIMIT,
+    PULUMI_SUFFIX,
+    QUEUE_LIMIT,
+    REPOSITORY_LIMIT,
+    ROLE_LIMIT,
+    SCHEDULE_LIMIT,
+)
+from infra.policy.run import findings
 from tests.infra import aws_shapes, pulumi_shapes
 
-_LIMITS = {"aws:s3/bucket:Bucket": BUCKET_LIMIT, "aws:sqs/queue:Queue": QUEUE_LIMIT}
-_STATEFUL = {"aws:kms/key:Key", "aws:s3/bucket:Bucket", "aws:sqs/queue:Queue"}
+Check = Callable[[Graph], list[str]]
+
+_LIMITS = {
+    "aws:cloudwatch/eventRule:EventRule": EVENT_RULE_LIMIT,
+    "aws:ecr/repository:Repository": REPOSITORY_LIMIT,
+    "aws:elasticache/replicationGroup:ReplicationGroup": CACHE_LIMIT,
+    "aws:elasticache/serverlessCache:ServerlessCache": CACHE_LIMIT,
+    "aws:iam/role:Role": ROLE_LIMIT,
+    "aws:lb/loadBalancer:LoadBalancer": BALANCER_LIMIT,
+    "aws:lb/targetGroup:TargetGroup": BALANCER_LIMIT,
+    "aws:s3/bucket:Bucket": BUCKET_LIMIT,
+    "aws:scheduler/schedule:Schedule": SCHEDULE_LIMIT,
+    "aws:sqs/queue:Queue": QUEUE_LIMIT,
+}
+_STATEFUL = {
+    "aws:dynamodb/table:Table",
+    "aws:kms/key:Key",
+    "aws:rds/instance:Instance",
+    "aws:route53/zone:Zone",
+    "aws:s3/bucket:Bucket",
+    "aws:secretsmanager/secret:Secret",
+    "aws:sqs/queue:Queue",
+}
 
 
 def duplicates(graph: Graph) -> list[str]:
     return [urn for urn, times in Counter(node.urn for node in graph.nodes).items() if times > 1]
+
+
+def twins(graph: Graph) -> list[str]:
+    """What has another's type and name: Pulumi tells them apart by their parents, people and plans do not."""
+    return [
+        f"{kind} {name}"
+        for (kind, name), times in Counter((n.type, n.name) for n in graph.resources).items()
+        if times > 1
+    ]
 
 
 def orphans(graph: Graph) -> list[str]:
@@ -63,6 +104,15 @@ def unprotected(graph: Graph) -> list[Node]:
     return [node for node in graph.resources if node.type in _STATEFUL and not node.protect]
 
 
+def weak(graph: Graph) -> list[str]:
+    """What the policies find in a component by itself; its provider and its protection come from the stack."""
+    return [
+        f"{finding.rule} {finding.urn} {finding.message}"
+        for finding in findings(graph)
+        if finding.rule not in {"protected", "provider-tags"}
+    ]
+
+
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
@@ -75,6 +125,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 ALL = [
     duplicates,
+    twins,
     orphans,
     strays,
     misspelt,

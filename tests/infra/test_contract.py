@@ -47,13 +47,21 @@ opts = pulumi.ResourceOptions(parent=group)
     ("check", "line"),
     [
         (contract.duplicates, 'aws.sqs.Queue("a", opts=opts); aws.sqs.Queue("a", opts=opts)'),
+        (
+            contract.twins,
+            (
+                'aws.sqs.Queue("a", opts=opts); '
+                'aws.sqs.Queue("a", opts=pulumi.ResourceOptions(parent=pulumi.ComponentResource('
+                '"smtp-proxy:test:Other", "group", None, pulumi.ResourceOptions(providers=[provider]))))'
+            ),
+        ),
         (contract.orphans, 'aws.sqs.Queue("a", opts=pulumi.ResourceOptions(provider=provider))'),
         (contract.strays, 'aws.sqs.Queue("a")'),
         (contract.misspelt, 'aws.s3.BucketOwnershipControls("a", bucket="b", rule={"ownership": "x"}, opts=opts)'),
         (contract.misspelt, 'aws.sqs.Queue("a", delay_seconds="3", opts=opts)'),
         (contract.misspelt, 'aws.sqs.Queue("a", delay_seconds=0.5, opts=opts)'),
         (contract.refused_by_aws, 'aws.kms.Key("a", key_usage="ENCRYPT", opts=opts)'),
-        (contract.refused_by_aws, 'aws.sns.Topic("a", opts=opts)'),
+        (contract.refused_by_aws, 'aws.glacier.Vault("a", opts=opts)'),
         (
             contract.refused_by_aws,
             'aws.s3.BucketLifecycleConfiguration("a", bucket="b", rules=[{"id": "x", "status": "On"}], opts=opts)',

@@ -1,0 +1,5 @@
+import sys
+
+from infra.plan.command import main
+
+sys.exit(main())

@@ -4,16 +4,21 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Final
 
 import structlog
 
 from backing.admin.desk import AdminError
+from backing.admin.office import Office
 from backing.commands import (
     accounts,
     credentials,
     deadletters,
+    keeping,
+    keys,
     messages,
+    prepare,
     providers,
     rules,
     schema,
@@ -21,8 +26,9 @@ from backing.commands import (
     transcript,
     webhooks,
 )
-from backing.commands.office import AdminSettings, Office, opened
+from backing.commands.office import AdminSettings, deed_of, opened
 from backing.commands.reading import Verbs
+from backing.postgres.migrate import WrongSchema
 from backing.secrets import BadSecret
 from backing.settings import ConfigurationError, read
 from mail.errors import Unavailable
@@ -36,6 +42,7 @@ Does = Callable[[Office, argparse.Namespace], Awaitable[str]]
 NOUNS: Final[Mapping[str, tuple[str, Takes, Does]]] = {
     "account": ("tenants", accounts.arguments, accounts.run),
     "credential": ("SMTP users", credentials.arguments, credentials.run),
+    "key": ("what the HTTP API and the console are used with", keys.arguments, keys.run),
     "provider": ("where mail goes out", providers.arguments, providers.run),
     "rule": ("which mail goes out where", rules.arguments, rules.run),
     "suppression": ("addresses that an account does not send to", suppressions.arguments, suppressions.run),
@@ -54,6 +61,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     def verbs(noun: str, words: str) -> Verbs:
         return nouns.add_parser(noun, help=words).add_subparsers(dest="verb", required=True).add_parser
 
+    nouns.add_parser("prepare", help="before a release: schema, database roles, credential key; may be repeated")
     schema.arguments(verbs("migrate", "bring the schema up or down"))
     for noun, (words, takes, _) in NOUNS.items():
         takes(verbs(noun, words))
@@ -68,7 +76,7 @@ def main(arguments: list[str]) -> int:
     asked = parse(arguments)
     try:
         said = _do(asked)
-    except (AdminError, BadSecret) as error:
+    except (AdminError, BadSecret, WrongSchema) as error:
         return _fail(EX_FAILED, f"{error}")
     except ValueError as error:
         return _fail(EX_USAGE, f"{error}")
@@ -82,6 +90,8 @@ def main(arguments: list[str]) -> int:
 
 def _do(asked: argparse.Namespace) -> str:
     match asked.noun:
+        case "prepare":
+            return prepare.run()
         case "migrate":
             return schema.run(asked)
         case "deadletters":
@@ -96,8 +106,10 @@ def _do(asked: argparse.Namespace) -> str:
 
 
 async def _change(asked: argparse.Namespace) -> str:
-    async with opened(read(AdminSettings)) as office:
-        return await NOUNS[asked.noun][2](office, asked)
+    settings = read(AdminSettings)
+    async with opened(settings, deed_of(asked)) as office:
+        does = partial(NOUNS[asked.noun][2], office, asked)
+        return await (keeping.kept(settings, asked, does) if getattr(asked, "to_secret", None) else does())
 
 
 def _fail(code: int, text: str) -> int:

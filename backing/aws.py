@@ -19,6 +19,7 @@ from backing.sqs import FAULTS
 from mail.errors import Unavailable
 
 if TYPE_CHECKING:
+    from types_aiobotocore_dynamodb import DynamoDBClient
     from types_aiobotocore_kms import KMSClient
     from types_aiobotocore_s3 import S3Client
     from types_aiobotocore_secretsmanager import SecretsManagerClient
@@ -105,10 +106,36 @@ class Aws:
             yield client
 
     @asynccontextmanager
+    async def dynamodb(self) -> AsyncIterator["DynamoDBClient"]:
+        """A DynamoDB client."""
+        async with self._session.client("dynamodb", region_name=self._region, config=_config(5)) as client:
+            yield client
+
+    @asynccontextmanager
+    async def route53(self) -> AsyncIterator[Any]:
+        """A Route 53 client."""
+        async with self._session.client("route53", region_name=self._region, config=_config(10)) as client:
+            yield client
+
+    @asynccontextmanager
     async def kms(self) -> AsyncIterator["KMSClient"]:
         """A Key Management Service client."""
         async with self._session.client("kms", region_name=self._region, config=_config(5)) as client:
             yield client
+
+    async def set_master_password(self, instance: str, password: str) -> None:
+        """Let RDS change a master password (`rds:ModifyDBInstance`); it takes RDS some seconds.
+
+        Raises:
+            Unavailable: RDS did not answer, or the instance is not ready for a change.
+        """
+        try:
+            async with self._session.client("rds", region_name=self._region, config=_config(10)) as client:
+                await client.modify_db_instance(
+                    DBInstanceIdentifier=instance, MasterUserPassword=password, ApplyImmediately=True
+                )
+        except FAULTS as fault:
+            raise Unavailable(f"RDS {instance}: {type(fault).__name__}: {fault}") from fault
 
     async def database_token(self, host: str, port: int, user: str) -> str:
         """A password for PostgreSQL, good for 15 minutes (RDS IAM database authentication)."""

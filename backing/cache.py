@@ -19,7 +19,7 @@ from redis.exceptions import ConnectionError as Disconnected
 from typing_extensions import override
 
 from backing.aws import Aws
-from backing.settings import CacheSettings
+from backing.settings import CacheAddress
 from mail.errors import Unavailable
 
 # Every key and channel of ours begins with it, so that a cache's user can be kept to them.
@@ -110,7 +110,7 @@ class Cache:
         pace: how it is looked for.
     """
 
-    def __init__(self, settings: CacheSettings, aws: Aws, up: Gauge | None = None, pace: Pace | None = None) -> None:
+    def __init__(self, settings: CacheAddress, aws: Aws, up: Gauge | None = None, pace: Pace | None = None) -> None:
         self._settings = settings
         self._up = up
         self._pace = pace or Pace()
@@ -314,7 +314,7 @@ class Subscription:
 class _IamSignIn(CredentialProvider):
     """Gives each new connection a token of its own."""
 
-    def __init__(self, settings: CacheSettings, aws: Aws) -> None:
+    def __init__(self, settings: CacheAddress, aws: Aws) -> None:
         self._settings = settings
         self._aws = aws
 

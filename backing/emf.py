@@ -19,7 +19,6 @@ import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 
-NAMESPACE: Final = "SmtpProxy"
 # Limits of the format: metrics and dimensions of one line.
 MAX_METRICS: Final = 100
 MAX_DIMENSIONS: Final = 30
@@ -38,6 +37,7 @@ class Emf:
 
     Args:
         registry: what is written.
+        namespace: CloudWatch's name for what belongs together, a stack's own.
         service: name of the process, the first dimension of every line.
         write: takes whole lines.
         clock: seconds since 1970.
@@ -46,11 +46,13 @@ class Emf:
     def __init__(
         self,
         registry: CollectorRegistry,
+        namespace: str,
         service: str,
         write: Callable[[str], object],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._registry = registry
+        self._namespace = namespace
         self._service = service
         self._write = write
         self._clock = clock
@@ -131,7 +133,7 @@ class Emf:
         for start in range(0, len(names), MAX_METRICS):
             chosen = names[start : start + MAX_METRICS]
             directive = {
-                "Namespace": NAMESPACE,
+                "Namespace": self._namespace,
                 "Dimensions": [list(dimensions)],
                 "Metrics": [{"Name": n, "Unit": unit_of(n), "StorageResolution": RESOLUTION} for n in chosen],
             }

@@ -3,9 +3,9 @@
 Liveness and readiness never ask the database, the queue or the cache: one outage there must not restart the fleet.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
+from importlib import metadata
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
@@ -15,7 +15,11 @@ _ACCESS_LOG_OFF = None
 
 @asynccontextmanager
 async def serving(
-    host: str, port: int, ready: Callable[[], bool], registry: CollectorRegistry
+    host: str,
+    port: int,
+    ready: Callable[[], bool],
+    registry: CollectorRegistry,
+    remarks: Callable[[], Mapping[str, str]] = dict,
 ) -> AsyncIterator[tuple[str, int]]:
     """Serve the endpoint while the block runs; gives the address it is bound to.
 
@@ -24,14 +28,16 @@ async def serving(
         port: port to bind, 0 for any free one.
         ready: whether new work is welcome; False makes /readyz answer 503.
         registry: what /metrics shows.
+        remarks: what /readyz says besides, such as what the process has to do without.
     """
 
     async def livez(_: web.Request) -> web.Response:
-        return web.json_response({"status": "alive", "version": _version()})
+        return web.json_response({"status": "alive", "version": version()})
 
     async def readyz(_: web.Request) -> web.Response:
         state = ready()
-        return web.json_response({"status": "ready" if state else "draining"}, status=200 if state else 503)
+        answer = {"status": "ready" if state else "draining", **remarks()}
+        return web.json_response(answer, status=200 if state else 503)
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), headers={"Content-Type": "text/plain; version=0.0.4"})
@@ -49,8 +55,9 @@ async def serving(
         await runner.cleanup()
 
 
-def _version() -> str:
+def version() -> str:
+    """The release of the product, as far as it is known."""
     try:
-        return version("smtp-proxy")
-    except PackageNotFoundError:
+        return metadata.version("smtp-proxy")
+    except metadata.PackageNotFoundError:
         return "unreleased"

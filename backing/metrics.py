@@ -47,8 +47,19 @@ class RelayMetrics:
             "Unix time at which the first of the served certificates expires.",
             registry=registry,
         )
+        self.certificate_days_left = Gauge(
+            "relay_certificate_days_left", "Days until the first of the served certificates expires.", registry=registry
+        )
+        self.certificate_bootstrap = Gauge(
+            "relay_certificate_bootstrap",
+            "1 while a certificate is served that the relay signed itself, for want of an issued one.",
+            registry=registry,
+        )
         self.certificate_reloads = Counter(
-            "relay_certificate_reloads", "Changes of certificate files by result.", ["result"], registry=registry
+            "relay_certificate_reloads",
+            "Changes of certificates by result: accepted, refused, unchanged.",
+            ["result"],
+            registry=registry,
         )
         self.reloads = Counter("relay_reloads", "Reloads of the settings by result.", ["result"], registry=registry)
 
@@ -92,6 +103,37 @@ class MessageCounts(Collector):
         )
 
 
+class CertificateMetrics:
+    """What the renewer of certificates counts; each of its runs is a process of its own, so only EMF shows it."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.heartbeats = Counter(
+            "certificate_heartbeats", "Runs that came to their end, whatever that was.", registry=registry
+        )
+        self.runs = Counter(
+            "certificate_runs",
+            "Runs by result: renewed, kept (not due), waiting (for the server's limits), busy (another run), failed.",
+            ["result"],
+            registry=registry,
+        )
+        self.failures = Counter("certificate_renewal_failures", "Attempts to renew that failed.", registry=registry)
+        self.failures_in_a_row = Gauge(
+            "certificate_renewal_failures_in_a_row",
+            "Failed attempts since the last good one, runs before this one included (TLS-006).",
+            registry=registry,
+        )
+        self.rate_limits = Counter(
+            "certificate_rate_limits", "Attempts that the ACME server put off (EC-5).", registry=registry
+        )
+        self.backup_failures = Counter(
+            "certificate_backup_failures", "Certificates in use of which no copy could be stored.", registry=registry
+        )
+        self.seconds_left = Gauge(
+            "certificate_left_seconds", "Time until the certificate that is kept expires.", registry=registry
+        )
+        self.seconds_left.set(math.nan)
+
+
 class WorkerMetrics:
     """What the worker counts."""
 
@@ -111,6 +153,30 @@ class WorkerMetrics:
             buckets=(*_LATENCY, 300, 900, 3600, 14400, 86400),
             registry=registry,
         )
+
+
+class WebMetrics:
+    """What the API and the console count."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.requests = Histogram(
+            "web_request_seconds",
+            "Duration of a request, from its head to the end of the answer.",
+            ["route", "status"],
+            buckets=_LATENCY,
+            registry=registry,
+        )
+        self.in_flight = Gauge("web_requests_in_flight", "Requests being answered now.", registry=registry)
+        self.bytes_in_flight = Gauge("web_bytes_in_flight", "Octets of request bodies in memory.", registry=registry)
+        self.sign_ins = Counter(
+            "web_sign_ins", "Keys that were shown, by what was found.", ["result"], registry=registry
+        )
+        self.limited = Counter("web_rate_limited", "Requests over the rate of their key.", registry=registry)
+        self.submitted = Counter("web_submitted", "Messages submitted, by the answer.", ["result"], registry=registry)
+        self.quota_refusals = Counter(
+            "web_quota_refusals", "Refusals for an account's quota.", ["window", "unit"], registry=registry
+        )
+        self.cache_up = Gauge("web_cache_up", "1 while the shared cache answers.", registry=registry)
 
 
 class PoolMetrics(Collector):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _NONCE = 12
 _LENGTH = 2
+_FIRST = "smtp-proxy-first-value-of-this-secret"
 
 
 class BadSecret(Exception):  # noqa: N818 - a fact about a secret
@@ -39,6 +40,77 @@ async def credential_key(client: "SecretsManagerClient", secret_id: str) -> byte
         return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except ValueError:
         raise BadSecret(f"secret {secret_id} is not base64url text") from None
+
+
+async def put_first(client: "SecretsManagerClient", secret_id: str, text: str) -> bool:
+    """Give a secret its first value; False where it has one, which stays, however many try at once.
+
+    Raises:
+        BadSecret: there is no such secret.
+        Unavailable: Secrets Manager did not answer.
+    """
+    missing, exists = client.exceptions.ResourceNotFoundException, client.exceptions.ResourceExistsException
+    try:
+        if await secret_text(client, secret_id) is not None:
+            return False
+        # A token names a version, and versions never change: of two first values, the later one is refused.
+        await client.put_secret_value(SecretId=secret_id, SecretString=text, ClientRequestToken=_FIRST)
+    except exists:
+        return False
+    except missing:
+        raise BadSecret(f"there is no secret {secret_id}; make it, without a value, and try again") from None
+    except FAULTS as fault:
+        raise Unavailable(f"Secrets Manager {secret_id}: {type(fault).__name__}: {fault}") from fault
+    return True
+
+
+async def make_secret(client: "SecretsManagerClient", secret_id: str, key_id: str) -> None:
+    """Make a secret without a value, where there is none of its name.
+
+    It is encrypted with a KMS key, or, where none is named, with the account's own for Secrets Manager.
+
+    Raises:
+        BadSecret: one of this name is being deleted, or the name cannot be one.
+        Unavailable: Secrets Manager did not answer, or does not allow it.
+    """
+    deleted = client.exceptions.InvalidRequestException, client.exceptions.InvalidParameterException
+    try:
+        if key_id:
+            await client.create_secret(Name=secret_id, KmsKeyId=key_id)
+        else:
+            await client.create_secret(Name=secret_id)
+    except client.exceptions.ResourceExistsException:
+        return
+    except deleted as fault:
+        raise BadSecret(f"secret {secret_id} cannot be made: {str(fault).rstrip('.')}. Choose another name") from None
+    except FAULTS as fault:
+        raise Unavailable(f"Secrets Manager {secret_id}: {type(fault).__name__}: {fault}") from fault
+
+
+async def put_secret(client: "SecretsManagerClient", secret_id: str, text: str) -> None:
+    """Give a secret another value; the one before is kept as its previous version.
+
+    Raises:
+        Unavailable: Secrets Manager did not answer, or does not allow it.
+    """
+    try:
+        await client.put_secret_value(SecretId=secret_id, SecretString=text)
+    except FAULTS as fault:
+        raise Unavailable(f"Secrets Manager {secret_id}: {type(fault).__name__}: {fault}") from fault
+
+
+async def secret_text(client: "SecretsManagerClient", secret_id: str) -> str | None:
+    """Fetch a secret's value; None where it has none yet, or does not exist.
+
+    Raises:
+        Unavailable: Secrets Manager did not answer.
+    """
+    try:
+        return str((await client.get_secret_value(SecretId=secret_id))["SecretString"])
+    except client.exceptions.ResourceNotFoundException:
+        return None
+    except FAULTS as fault:
+        raise Unavailable(f"Secrets Manager {secret_id}: {type(fault).__name__}: {fault}") from fault
 
 
 class Vault:

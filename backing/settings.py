@@ -44,11 +44,20 @@ def _network(text: str) -> Network:
 Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(parse_networks)]
 
 
+def parse_list(value: object) -> object:
+    """Read texts parted by commas or blanks."""
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
+Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_list)]
+
+
 class ConfigurationError(Exception):
     """The environment does not describe a process that could run; says each key, its value's fault and the limit."""
 
 
-def _without_password(url: str) -> str:
+def without_password(url: str) -> str:
+    """Refuse an address of a database that holds a password."""
     if _has_password(url):
         raise ValueError("must not hold a password; use a password file (PGPASSFILE) or DATABASE_IAM_AUTH=true")
     return url
@@ -63,11 +72,17 @@ def _cache_address(url: str) -> str:
     return url
 
 
+def _namespace(name: str) -> str:
+    if name.startswith("AWS/"):
+        raise ValueError("must not begin with AWS/, which AWS keeps for itself")
+    return name
+
+
 def _has_password(url: str) -> bool:
     return ":" in url.rpartition("@")[0].rpartition("/")[2]
 
 
-class Settings(BaseSettings):
+class ProcessSettings(BaseSettings):
     """What every process of the product is told by its environment."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -76,7 +91,15 @@ class Settings(BaseSettings):
         default="", description="File of lines KEY=value with the same keys as the environment, which wins over it."
     )
     aws_region: str = Field(default="us-east-1", description="AWS region of the queue, bucket, keys and secrets.")
-    database_url: Annotated[str, AfterValidator(_without_password)] = Field(
+    log_level: LogLevel = Field(
+        default="INFO", description="Least severe log line written.", json_schema_extra=RELOADABLE
+    )
+
+
+class Settings(ProcessSettings):
+    """For processes that use the database."""
+
+    database_url: Annotated[str, AfterValidator(without_password)] = Field(
         description="PostgreSQL address, postgresql://user@host:port/name, without a password."
     )
     database_iam_auth: bool = Field(
@@ -87,18 +110,21 @@ class Settings(BaseSettings):
     database_acquire_timeout_seconds: float = Field(
         default=5.0, gt=0, le=30, description="Longest wait for a free connection (CORE-DB-002, EC-2)."
     )
+    database_slow_ms: int = Field(
+        default=500,
+        ge=0,
+        le=30_000,
+        description="Milliseconds from which on a statement is logged, by name, without values; 0 for none.",
+    )
     database_max_lifetime_seconds: float = Field(
         default=1800.0, ge=60, description="Age at which a connection is replaced."
     )
     database_max_idle_seconds: float = Field(
         default=300.0, ge=10, description="Idle time after which a connection above the minimum is closed."
     )
-    log_level: LogLevel = Field(
-        default="INFO", description="Least severe log line written.", json_schema_extra=RELOADABLE
-    )
 
 
-class CacheSettings(Settings):
+class CacheAddress(ProcessSettings):
     """For processes that use the shared cache, and work without it."""
 
     cache_url: Annotated[str, AfterValidator(_cache_address)] = Field(
@@ -119,7 +145,22 @@ class CacheSettings(Settings):
         return self
 
 
-class ServiceSettings(CacheSettings):
+class CacheSettings(CacheAddress, Settings):
+    """For processes that use the database and the cache."""
+
+
+class MetricsSettings(ProcessSettings):
+    """For processes that write metrics for CloudWatch."""
+
+    metrics_namespace: Annotated[str, AfterValidator(_namespace)] = Field(
+        default="SmtpProxy",
+        # CloudWatch, "Metrics concepts", Namespaces.
+        pattern=r"^[A-Za-z0-9._/#-][A-Za-z0-9._/#: -]{0,254}$",
+        description="CloudWatch namespace of the metrics (EMF); stacks of one account and region have one each.",
+    )
+
+
+class ServiceSettings(CacheSettings, MetricsSettings):
     """What a process that handles mail is told besides."""
 
     queue_url: str = Field(description="URL of the SQS queue that carries accepted messages to the worker.")

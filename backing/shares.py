@@ -4,6 +4,7 @@ As in `backing.cache`, each command has one key, so that a pipeline may hold any
 """
 
 from typing import Final
+from uuid import UUID
 
 from backing.cache import PREFIX, Command
 
@@ -80,3 +81,8 @@ def note(key: str, field: str, value: bytes, seconds: int) -> Command:
 def notes(key: str) -> Command:
     """Read a record; answered with a dict of bytes, empty if there is none."""
     return ("HGETALL", PREFIX + key)
+
+
+def provider_record(provider_id: UUID) -> str:
+    """The key under which workers leave word about a provider; the words are those of `mail.control_notes`."""
+    return f"control:{provider_id}"

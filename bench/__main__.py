@@ -1,6 +1,7 @@
 """`make bench`: what accepting and delivering a message costs, beside others; memory, latency, all with SQS."""
 
 from bench import (
+    end_to_end,
     relay_messages,
     relay_peers,
     relay_rate,
@@ -8,6 +9,7 @@ from bench import (
     relay_setup,
     relay_sqs,
     sqs_send,
+    web_status,
     worker_backlog,
     worker_messages,
     worker_rate,
@@ -17,5 +19,5 @@ from bench import (
 RELAY = (relay_setup, relay_rate, relay_messages, relay_peers, relay_sessions, relay_sqs, sqs_send)
 WORKER = (worker_smtp, worker_messages, worker_rate, worker_backlog)
 
-for bench in (*RELAY, *WORKER):
+for bench in (*RELAY, *WORKER, web_status, end_to_end):
     bench.main()

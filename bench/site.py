@@ -59,31 +59,34 @@ class Site:
 
     def account(self, name: str, kind: str, config: Mapping[str, object]) -> UUID:
         """Make an account with a provider; gives its id."""
-        account, provider = new_id(), new_id()
+        account = new_id()
+        self.database.execute("INSERT INTO account (id, name, allowed_domains) VALUES (%s, %s, '{}')", [account, name])
+        self.provide(account, name, kind, config)
+        return account
+
+    def provide(self, account: UUID, name: str, kind: str, config: Mapping[str, object]) -> None:
+        """Let an account send through a new provider."""
+        provider = new_id()
         with self.database.transaction():
-            self.database.execute(
-                "INSERT INTO account (id, name, allowed_domains) VALUES (%s, %s, '{}')", [account, name]
-            )
             self.database.execute(
                 "INSERT INTO provider (id, account_id, name, kind, config) VALUES (%s, %s, %s, %s, %s)",
                 [provider, account, name, kind, Jsonb(config)],
             )
             self.database.execute("UPDATE account SET default_provider_id = %s WHERE id = %s", [provider, account])
-        return account
 
-    def smtp_account(self, name: str, connections: int = 64) -> UUID:
+    def smtp_account(self, name: str) -> UUID:
         """Make an account that sends over kept connections."""
-        return self.account(
-            name,
-            "smtp",
-            {
-                "host": "127.0.0.1",
-                "port": self.takers["smtp"],
-                "tls": "none",
-                "max_connections": connections,
-                "max_messages": 10_000,
-            },
-        )
+        return self.account(name, "smtp", self.smtp_config())
+
+    def smtp_config(self) -> dict[str, object]:
+        """How to send over kept connections."""
+        return {
+            "host": "127.0.0.1",
+            "port": self.takers["smtp"],
+            "tls": "none",
+            "max_connections": 64,
+            "max_messages": 10_000,
+        }
 
     def accepted(self, account: UUID) -> int:
         """How many recipients of an account have their mail."""

@@ -19,6 +19,7 @@ from local.ports import NoFreePorts
 from local.postgres import NoPostgres
 from local.state import PartStatus, Stack
 from local.supervisor import Audience, supervise
+from local.trust import ways
 
 
 def main(arguments: list[str], doors: Iterable[Door] = DOORS, program: str = stack.PROGRAM) -> int:
@@ -30,6 +31,7 @@ def main(arguments: list[str], doors: Iterable[Door] = DOORS, program: str = sta
         "status": lambda: _status(asked),
         "down": lambda: _down(asked),
         "admin": lambda: _admin(asked),
+        "trust": lambda: _trust(asked),
         "logs": lambda: logs.show(Places(asked.state).log, asked.part, asked.lines, follow=asked.follow),
     }
     try:
@@ -61,7 +63,7 @@ def _demo(asked: argparse.Namespace, program: str) -> int:
     """Use the stack that runs, else start one and stop it afterwards, unless it shall be kept."""
     was_up = stack.is_up(asked.state)
     if not was_up:
-        _say("\nStarting PostgreSQL, Valkey, the AWS APIs, a mail sink, relay and worker ...")
+        _say("\nStarting PostgreSQL, Valkey, the AWS APIs, a mail sink, relay, worker, API and console ...")
     used = stack.describe(asked.state) if was_up else stack.start(options(asked), program)
     try:
         return asyncio.run(demo(used))
@@ -87,6 +89,15 @@ def _is_well(found: Stack) -> bool:
 
 def _down(asked: argparse.Namespace) -> int:
     print("stopped" if stack.stop(asked.state) else "nothing runs")
+    return 0
+
+
+def _trust(asked: argparse.Namespace) -> int:
+    ca = Places(asked.state).certificates / "ca.pem"
+    if not ca.exists():
+        print(f"error: there is no {ca} yet; `python -m local up` makes it", file=sys.stderr)
+        return 1
+    _say(ways(ca))
     return 0
 
 

@@ -19,6 +19,7 @@ class Options:
         fast: give up durability for speed, for stacks that are thrown away.
         reload: restart a door when its sources change.
         rsa: make an RSA 2048 certificate instead of ECDSA P-256.
+        hosts: host names that the certificate has beside this machine's own.
         check_seconds: between health checks.
         follow_parent: stop when the process that started us is gone.
     """
@@ -29,6 +30,7 @@ class Options:
     fast: bool = False
     reload: bool = False
     rsa: bool = False
+    hosts: tuple[str, ...] = ()
     check_seconds: float = 3.0
     follow_parent: bool = False
 
@@ -42,8 +44,9 @@ class Options:
             "--follow-parent": self.follow_parent,
         }
         only = ("--only", ",".join(self.only)) if self.only else ()
+        hosts = ("--hosts", ",".join(self.hosts)) if self.hosts else ()
         given = tuple(flag for flag, is_set in flags.items() if is_set)
-        return ("--state", str(self.state), "--check-seconds", str(self.check_seconds), *only, *given)
+        return ("--state", str(self.state), "--check-seconds", str(self.check_seconds), *only, *hosts, *given)
 
 
 def options(asked: argparse.Namespace) -> Options:
@@ -55,6 +58,7 @@ def options(asked: argparse.Namespace) -> Options:
         fast=asked.fast,
         reload=asked.reload,
         rsa=asked.rsa,
+        hosts=tuple(name for name in asked.hosts.split(",") if name),
         check_seconds=asked.check_seconds,
         follow_parent=asked.follow_parent,
     )
@@ -75,11 +79,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     logs.add_argument("part", nargs="?", help="default: all of them")
     logs.add_argument("-f", "--follow", action="store_true", help="go on until Ctrl-C")
     logs.add_argument("-n", "--lines", type=int, default=20, help="last lines of each (default: 20)")
+    trust = commands.add_parser("trust", help="print how to have this system trust the development authority")
     admin = commands.add_parser("admin", help="run the operator's command, `python -m backing`, against it")
     admin.add_argument("words", nargs=argparse.REMAINDER, help="as in: account list")
     for starting in (up, demo):
         _starting(starting)
-    for command in (up, demo, status, down, logs, admin):
+    for command in (up, demo, status, down, logs, trust, admin):
         command.add_argument(
             "--state", type=_folder, default=ROOT / ".local", help="folder that holds all of it (default: .local)"
         )
@@ -94,6 +99,7 @@ def _starting(command: argparse.ArgumentParser) -> None:
     command.add_argument("--fast", action="store_true", help="no fsync: for stacks that are thrown away")
     command.add_argument("--reload", action="store_true", help="restart a door when its sources change")
     command.add_argument("--rsa", action="store_true", help="RSA 2048 certificate instead of ECDSA P-256")
+    command.add_argument("--hosts", default="", metavar="NAME,...", help="more names for the certificate")
     command.add_argument("--check-seconds", type=float, default=3.0, help="between health checks (default: 3)")
     command.add_argument("--follow-parent", action="store_true", help="stop when whoever started this is gone")
 

@@ -62,6 +62,7 @@ def _provider_key(session: boto3.Session) -> None:
 def main(arguments: list[str]) -> int:
     """Provision, then have the emulator save: from now on, nothing of this may be lost."""
     places = Places(Path(arguments[0]))
+    places.create()
     region, endpoint = settings.told("AWS_REGION", "AWS_ENDPOINT_URL")
     session = boto3.Session(region_name=region)
     provision(session, places.secrets / "credential-key")

@@ -1,9 +1,9 @@
-"""A development CA and the server certificate it signs. `python -m local.certificates FOLDER [--rsa]`."""
+"""A development CA and the server certificate it signs. `python -m local.certificates FOLDER [--rsa] [NAME ...]`."""
 
 import ipaddress
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -78,11 +78,12 @@ def authority(key: Key, now: datetime) -> Authority:
     return Authority(builder.sign(key, hashes.SHA256()), key)
 
 
-def server(issuer: Authority, key: Key, now: datetime) -> x509.Certificate:
-    """Make the certificate for this machine's own names."""
+def server(issuer: Authority, key: Key, now: datetime, names: Sequence[str] = ()) -> x509.Certificate:
+    """Make the certificate for this machine's own names, and for others."""
+    own = [*NAMES, *(name for name in map(x509.DNSName, names) if name not in NAMES)]
     builder = (
         _builder("localhost", key, issuer, now)
-        .add_extension(x509.SubjectAlternativeName(NAMES), critical=False)
+        .add_extension(x509.SubjectAlternativeName(own), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -100,13 +101,18 @@ def rsa_2048() -> Key:
     return rsa.generate_private_key(65537, 2048)
 
 
-def write(folder: Path, new_key: Callable[[], Key], now: datetime) -> None:
+def write(folder: Path, new_key: Callable[[], Key], now: datetime, names: Sequence[str] = ()) -> None:
     """Write both certificates and both keys."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     ca = authority(new_key(), now)
     key = new_key()
-    chain = server(ca, key, now).public_bytes(serialization.Encoding.PEM)
+    write_server(folder, ca, key, server(ca, key, now, names))
+
+
+def write_server(folder: Path, ca: Authority, key: Key, certificate: x509.Certificate) -> None:
+    """Write them; an authority that is there already is written as it was."""
     root = ca.certificate.public_bytes(serialization.Encoding.PEM)
+    chain = certificate.public_bytes(serialization.Encoding.PEM)
     contents = (root, _pem(ca.key), chain + root, _pem(key))
     for name, content in zip(FILES, contents, strict=True):
         _replace(folder / name, content, 0o600 if name.endswith(".key") else 0o644)
@@ -146,26 +152,55 @@ def expiry(folder: Path) -> datetime:
     return min(ca.not_valid_after_utc, certificate.not_valid_after_utc)
 
 
-def ensure(folder: Path, new_key: Callable[[], Key], now: datetime) -> str:
+def lacking(folder: Path, names: Sequence[str]) -> list[str]:
+    """Give the names that the existing server certificate has not."""
+    certificate = x509.load_pem_x509_certificates((folder / "server.pem").read_bytes())[0]
+    alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return [name for name in names if name not in alternatives.get_values_for_type(x509.DNSName)]
+
+
+def rename(folder: Path, new_key: Callable[[], Key], now: datetime, names: Sequence[str]) -> None:
+    """Have the existing authority, which may be trusted already, issue another server certificate.
+
+    Raises:
+        UnusableCertificates: the authority's key is gone.
+    """
+    ca = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
+    try:
+        signer = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
+    except (OSError, ValueError, TypeError) as error:
+        raise UnusableCertificates(f"{folder}: {error}; remove its files to have new ones made") from None
+    assert isinstance(signer, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)  # noqa: S101 - we made it
+    issuer, key = Authority(ca, signer), new_key()
+    write_server(folder, issuer, key, server(issuer, key, now, names))
+
+
+def ensure(folder: Path, new_key: Callable[[], Key], now: datetime, names: Sequence[str] = ()) -> str:
     """Make certificates if there are none, renew them if they have expired, else leave them alone; say which.
+
+    A certificate that lacks a name is issued anew by the same authority.
 
     Raises:
         UnusableCertificates: something is there that is better not overwritten.
     """
     if not any((folder / name).exists() for name in FILES):
-        write(folder, new_key, now)
+        write(folder, new_key, now, names)
         return f"made a development CA and a server certificate in {folder}"
     ends = expiry(folder)
+    if ends > now and (missing := lacking(folder, names)):
+        rename(folder, new_key, now, names)
+        return f"made a server certificate for {', '.join(missing)} as well in {folder}; the authority is the same"
     if ends > now:
         return f"certificates in {folder} are kept; they end {ends:%Y-%m-%d}"
-    write(folder, new_key, now)
+    write(folder, new_key, now, names)
     return f"certificates in {folder} had expired on {ends:%Y-%m-%d}; new ones were made: trust the new ca.pem"
 
 
 def main(arguments: list[str]) -> int:
     """Do that for a folder."""
     try:
-        print(ensure(Path(arguments[0]), rsa_2048 if "--rsa" in arguments else elliptic, datetime.now(UTC)))
+        names = [word for word in arguments[1:] if word != "--rsa"]
+        print(ensure(Path(arguments[0]), rsa_2048 if "--rsa" in arguments else elliptic, datetime.now(UTC), names))
     except UnusableCertificates as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

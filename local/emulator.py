@@ -1,4 +1,4 @@
-"""The AWS APIs: ministack under uvicorn, in an environment of its own. `python -m local.emulator PORT`."""
+"""The AWS APIs: ministack under uvicorn, in an environment of its own. `python -m local.emulator PORT [HOST]`."""
 
 import asyncio
 import sys
@@ -53,12 +53,12 @@ async def serve(saving: Saving, config: uvicorn.Config) -> None:
         saver.cancel()
 
 
-def main(port: int) -> None:
+def main(port: int, host: str = "127.0.0.1") -> None:
     """Serve on the loop that uvicorn likes best."""
     saving = Saving()
     config = uvicorn.Config(
         saving,
-        host="127.0.0.1",
+        host=host,
         port=port,
         access_log=False,
         log_level="warning",
@@ -70,4 +70,4 @@ def main(port: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), *sys.argv[2:3])

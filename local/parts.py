@@ -20,6 +20,7 @@ class Door:
 
     Attributes:
         ports: environment variable that names a port -> its usual number.
+        variables: what the door itself calls a port whose name would be another door's, too.
         health_port: usual port of /livez and /readyz.
         sources: folders of its code; empty means its own and those of the shared rooms.
         settings: defaults that suit one machine; the .env may override them.
@@ -29,6 +30,7 @@ class Door:
     health_port: int
     module: str = ""
     ports: Mapping[str, int] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     needs: tuple[str, ...] = ("migrations", "valkey", "provisioning", "sink", "certificates")
@@ -38,6 +40,7 @@ class Door:
         return {**self.ports, f"{self.name}-health": self.health_port}
 
 
+_WEB = {"WEB_HOST": LOOPBACK, "WEB_GRACE_SECONDS": "0", "WEB_DRAIN_SECONDS": "25"}
 DOORS = (
     Door(
         "relay",
@@ -56,6 +59,25 @@ DOORS = (
     ),
     # A poll that is under way is waited for when it stops.
     Door("worker", health_port=8082, settings={"WORKER_DRAIN_SECONDS": "25", "WORKER_POLL_SECONDS": "2"}),
+    Door(
+        "api",
+        module="web.api",
+        ports={"API_PORT": 8080},
+        variables={"API_PORT": "WEB_PORT"},
+        health_port=8083,
+        sources=("web", "backing", "mail"),
+        settings=_WEB,
+    ),
+    Door(
+        "console",
+        module="web.console",
+        ports={"CONSOLE_PORT": 8090},
+        variables={"CONSOLE_PORT": "WEB_PORT"},
+        health_port=8084,
+        sources=("web", "backing", "mail"),
+        # There is no TLS between a browser and a console of the same machine.
+        settings={**_WEB, "CONSOLE_SECURE_COOKIES": "false"},
+    ),
 )
 
 
@@ -92,6 +114,7 @@ class Ground:
     valkey: str
     fast: bool = False
     rsa: bool = False
+    hosts: tuple[str, ...] = ()
 
 
 def wanted_ports(doors: Iterable[Door]) -> dict[str, int]:
@@ -198,7 +221,9 @@ def _mail(ground: Ground) -> tuple[Part, ...]:
     return (
         Part(
             name="certificates",
-            command=_module("local.certificates", str(ground.places.certificates), *(["--rsa"] if ground.rsa else [])),
+            command=_module(
+                "local.certificates", str(ground.places.certificates), *ground.hosts, *(["--rsa"] if ground.rsa else [])
+            ),
         ),
         Part(
             name="sink",
@@ -218,7 +243,7 @@ def _mail(ground: Ground) -> tuple[Part, ...]:
 
 def _door(door: Door, ground: Ground) -> Part:
     health = ground.ports[f"{door.name}-health"]
-    own = {name: str(ground.ports[name]) for name in door.ports}
+    own = {door.variables.get(name, name): str(ground.ports[name]) for name in door.ports}
     return Part(
         name=door.name,
         command=_module(door.module or door.name),

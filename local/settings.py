@@ -37,8 +37,8 @@ def composed(base: Mapping[str, str], defaults: Mapping[str, str], dotenv: Mappi
     return {**base, **defaults, **{name: value for name, value in dotenv.items() if name not in PINNED}}
 
 
-# Two doors share the health variables' names, and the SMTP ports are chosen once for the whole stack.
-PINNED = frozenset({"HEALTH_HOST", "HEALTH_PORT", "RELAY_STARTTLS_PORT", "RELAY_TLS_PORT"})
+# Doors share the names of the health and web variables, and the ports are chosen once for the whole stack.
+PINNED = frozenset({"HEALTH_HOST", "HEALTH_PORT", "RELAY_STARTTLS_PORT", "RELAY_TLS_PORT", "WEB_HOST", "WEB_PORT"})
 
 
 def python() -> str:

@@ -142,6 +142,7 @@ def supervise(options: Options, audience: Audience, doors: Iterable[Door] = DOOR
                 valkey=valkey.binary(),
                 fast=options.fast,
                 rsa=options.rsa,
+                hosts=options.hosts,
             )
             parts = table(ground, doors)
             stack = Stack(

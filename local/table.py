@@ -89,7 +89,19 @@ def facts(stack: Stack) -> list[tuple[str, str]]:
     health = [(f"health of {door}", f"http://{LOOPBACK}:{ports[f'{door}-health']}/readyz") for door in running]
     return [
         *([*smtp, *login] if "relay" in stack.parts else []),
+        *_web(stack),
         ("sent mail is seen in", f"{stack.mail}/new"),
         *health,
         ("logs", str(stack.log)),
     ]
+
+
+def _web(stack: Stack) -> list[tuple[str, str]]:
+    shown = (("API", "api", "/api/v1"), ("console", "console", ""))
+    found = [
+        (name, f"http://{LOOPBACK}:{stack.ports[f'{door.upper()}_PORT']}{path}")
+        for name, door, path in shown
+        if door in stack.parts
+    ]
+    keys = [(f"{whose} key in", str(tenant.key_file(stack.state_dir, whose))) for whose in tenant.KEYS]
+    return [*found, *keys] if found and tenant.of(stack.state_dir) else found

@@ -12,6 +12,8 @@ from local.ports import LOOPBACK
 from local.private import write_private
 
 NAME = "local"
+# Whose keys for the API and the console a stack comes with, and what makes them.
+KEYS = {"operator": (), "account": ("--account", NAME)}
 DOMAINS = ("local.example", "*.local.example")
 
 
@@ -30,6 +32,11 @@ class Tenant:
 def password_file(state: Path) -> Path:
     """Return the file whose first line is the SMTP password, 0600."""
     return Places(state).secrets / "smtp-password"
+
+
+def key_file(state: Path, whose: str) -> Path:
+    """Return the file whose first line is a key for the API and the console, 0600."""
+    return Places(state).secrets / f"{whose}-key"
 
 
 def of(state: Path) -> Tenant | None:
@@ -57,6 +64,10 @@ def settle(state: Path, sink: int) -> str:
         issued = json.loads(made.stdout)
         write_private(password_file(state), f"{issued['secret']}\n")
         tenant = Tenant(issued["username"], -1)
+    for whose, words in KEYS.items():
+        if not key_file(state, whose).exists():
+            made = _done(_backing("key", "create", "local", *words, "--json"))
+            write_private(key_file(state, whose), f"{json.loads(made.stdout)['key']}\n")
     if tenant.sink != sink:
         _done(_backing("account", "provider", NAME, *smtp))
     write_private(_file(state), json.dumps({"username": tenant.username, "sink": sink}) + "\n")

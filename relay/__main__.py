@@ -5,11 +5,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 import uvloop
@@ -21,18 +22,22 @@ from backing.cache import Cache
 from backing.cloudwatch import QueueAge
 from backing.ecs import TaskProtection
 from backing.emf import Emf, standard_output
+from backing.ids import now
 from backing.metrics import PoolMetrics, RelayMetrics
 from backing.notices import Listener
 from backing.postgres.accounts import Accounts
 from backing.postgres.pool import Database
 from backing.postgres.suppressions import Suppressions
+from backing.quotas import Quotas
 from backing.s3 import Bodies
 from backing.secrets import BadSecret, credential_key
 from backing.settings import ConfigurationError, read
 from backing.sqs import Queue
 from mail.accounts import MIN_KEY_BYTES
 from mail.errors import Unavailable
+from relay.certificates.challenges import answering
 from relay.certificates.files import CertificateFiles, read_certificates
+from relay.certificates.secrets import CertificateSecrets, SecretWatch, first_certificates
 from relay.certificates.tls import Certificates
 from relay.certificates.watch import Watch
 from relay.intake.accept import Intake
@@ -41,7 +46,6 @@ from relay.policy.auth import Doorkeeper
 from relay.policy.changes import Changes
 from relay.policy.guard import Guard, Rules
 from relay.policy.load import Load, queue_measures
-from relay.policy.quotas import Quotas
 from relay.policy.suppression import SuppressionLists
 from relay.protection import Protection, Situation
 from relay.reload import Reload
@@ -51,12 +55,17 @@ from relay.smtp.visit import House
 from relay.transcript import Broadcast, Transcripts
 from relay.wire.protocol import LINGER_SECONDS
 
-# Seconds between attempts to fetch the credential key; after the last one the relay gives up.
-_KEY_WAITS: Final = (0.5, 1.0, 2.0, 4.0)
+if TYPE_CHECKING:
+    from types_aiobotocore_secretsmanager import SecretsManagerClient
+
+# Seconds between attempts to fetch a secret without which nothing goes; after the last one the relay gives up.
+_SECRET_WAITS: Final = (0.5, 1.0, 2.0, 4.0)
 # What the way out may take after the last word to the last session: a call to SQS or S3 still under way is given up
 # then. Whoever waited for it was not told that the message is accepted.
 _WAY_OUT_SECONDS: Final = LINGER_SECONDS + 2.0
 _SERVICE: Final = "relay"
+
+Fetched = TypeVar("Fetched")
 
 
 def main() -> int:
@@ -64,7 +73,7 @@ def main() -> int:
     code = os.EX_OK
     try:
         settings = read(RelaySettings)
-        certificates = read_certificates(settings)
+        certificates = None if settings.relay_certificate_secrets else read_certificates(settings)
         log.configure(_SERVICE, settings.log_level)
         sys.unraisablehook = log.unraisable
         # A reload asked for before there is anything to reload must not end the process.
@@ -88,13 +97,16 @@ def fail(faults: BaseExceptionGroup[Exception], code: int) -> int:
     return code
 
 
-async def run(settings: RelaySettings, certificates: Certificates) -> None:
-    """Start, serve until told to stop, drain, stop."""
+async def run(settings: RelaySettings, certificates: Certificates | None) -> None:
+    """Start, serve until told to stop, drain, stop. Without certificates from files they are fetched."""
     registry = CollectorRegistry()
     async with way_out() as leave, AsyncExitStack() as stack:
-        await stack.enter_async_context(Emf(registry, _SERVICE, standard_output).running(settings.metrics_emf_seconds))
+        emf = Emf(registry, settings.metrics_namespace, _SERVICE, standard_output)
+        await stack.enter_async_context(emf.running(settings.metrics_emf_seconds))
         server, house = await start(stack, settings, certificates, registry)
-        ready = health.serving(settings.health_host, settings.health_port, lambda: server.ready, registry)
+        ready = health.serving(
+            settings.health_host, settings.health_port, lambda: server.ready, registry, partial(remarks, house)
+        )
         await stack.enter_async_context(ready)
         await stack.enter_async_context(protection(server, house))
         obey({signal.SIGTERM: server.stop, signal.SIGINT: server.stop, signal.SIGHUP: reload(house)})
@@ -121,11 +133,14 @@ async def way_out() -> AsyncIterator[Callable[[], None]]:
 
 
 async def start(
-    stack: AsyncExitStack, settings: RelaySettings, certificates: Certificates, registry: CollectorRegistry
+    stack: AsyncExitStack, settings: RelaySettings, certificates: Certificates | None, registry: CollectorRegistry
 ) -> tuple[RelayServer, House]:
     """Open what the relay leans on, in order, then its doors. PostgreSQL may be down: what is known needs no asking."""
     enter, aws, metrics = stack.enter_async_context, Aws(settings.aws_region), RelayMetrics(registry)
-    key = await fetch_key(aws, settings.credential_key_secret)
+    secrets = await enter(aws.secrets())
+    key = await fetch_key(secrets, settings.credential_key_secret)
+    places = CertificateSecrets.of(secrets, settings)
+    fetched = await patiently(lambda: first_certificates(places, settings)) if certificates is None else certificates
     database = await enter(Database(settings, aws).opened())
     database.timed = PoolMetrics(registry, database.pool.get_stats).transaction_seconds.observe
     sqs = await enter(aws.sqs())
@@ -134,14 +149,26 @@ async def start(
     budget = Budget(settings.relay_max_bytes_in_flight)
     metrics.bytes_in_flight.set_function(lambda: budget.held)
     intake = await enter(Intake(queue, bodies, budget, settings.relay_accept_timeout_seconds).running())
-    house = await furnish(stack, settings, Leanings(database, key, aws, certificates, intake, metrics))
-    await enter(Watch(CertificateFiles.of(settings), certificates, metrics.certificate_reloads).running())
-    metrics.certificate_expiry.set_function(lambda: expiry(certificates))
+    house = await furnish(stack, settings, Leanings(database, key, aws, fetched, intake, metrics))
+    await watch_certificates(stack, house, places)
     age = QueueAge(await enter(aws.cloudwatch()), settings.queue_url)
     readings = {"depth": queue.depth, "age": age.oldest}
     load = Load(*queue_measures(lambda: house.settings, metrics, readings))
     await enter(load.running())
     return await enter(RelayServer(house, load).listening()), house
+
+
+async def watch_certificates(stack: AsyncExitStack, house: House, places: CertificateSecrets) -> None:
+    """Have new certificates taken up from wherever they come, and show how long the served ones last."""
+    settings, served, metrics = house.settings, house.certificates, house.metrics
+    if files := CertificateFiles.of(settings):
+        await stack.enter_async_context(Watch(files, served, metrics.certificate_reloads).running())
+    if places:
+        seconds = settings.relay_certificate_poll_seconds
+        await stack.enter_async_context(SecretWatch(places, served, metrics.certificate_reloads, seconds).running())
+    metrics.certificate_expiry.set_function(lambda: expiry(served))
+    metrics.certificate_days_left.set_function(lambda: (served.expires_at - now()) / timedelta(days=1))
+    metrics.certificate_bootstrap.set_function(lambda: served.bootstrap)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +187,7 @@ async def furnish(stack: AsyncExitStack, settings: RelaySettings, on: Leanings) 
     """Put together who decides what a client may do; the relays share what they know through the cache."""
     enter = stack.enter_async_context
     cache = await enter(Cache(settings, on.aws, on.metrics.cache_up).opened())
+    await enter(answering(settings.relay_host, settings.relay_challenge_port, cache))
     guard = await enter(Guard(cache, rules(settings)).running())
     transcripts = Transcripts((await enter(Broadcast(cache).running())).hand_on)
     trusted = settings.relay_credential_cache_seconds
@@ -179,26 +207,32 @@ async def furnish(stack: AsyncExitStack, settings: RelaySettings, on: Leanings) 
     return house
 
 
-async def fetch_key(aws: Aws, secret_id: str) -> bytes:
+async def fetch_key(client: "SecretsManagerClient", secret_id: str) -> bytes:
     """Fetch the key that credentials are checked with.
 
     Raises:
         BadSecret: there is no key, or not one that is fit for use.
         Unavailable: Secrets Manager did not answer, however often it was asked.
     """
-    async with aws.secrets() as client:
-        for wait in _KEY_WAITS:
-            try:
-                key = await credential_key(client, secret_id)
-                break
-            except Unavailable as fault:
-                structlog.get_logger().warning("no credential key yet", reason=str(fault), again_in_seconds=wait)
-                await asyncio.sleep(wait)
-        else:
-            key = await credential_key(client, secret_id)
+    key = await patiently(lambda: credential_key(client, secret_id))
     if len(key) < MIN_KEY_BYTES:
         raise BadSecret(f"secret {secret_id} has {len(key)} octets; a key has {MIN_KEY_BYTES} or more")
     return key
+
+
+async def patiently(fetch: Callable[[], Awaitable[Fetched]]) -> Fetched:
+    """Fetch something, several times if need be.
+
+    Raises:
+        Unavailable: it was not to be had, however often it was asked for.
+    """
+    for wait in _SECRET_WAITS:
+        try:
+            return await fetch()
+        except Unavailable as fault:
+            structlog.get_logger().warning("secret not there yet", reason=str(fault), again_in_seconds=wait)
+            await asyncio.sleep(wait)
+    return await fetch()
 
 
 @asynccontextmanager
@@ -244,6 +278,11 @@ def obey(orders: Mapping[signal.Signals, Callable[[], None]]) -> None:
 def expiry(certificates: Certificates) -> float:
     """Unix time at which the first of the certificates served now expires."""
     return certificates.expires_at.timestamp()
+
+
+def remarks(house: House) -> dict[str, str]:
+    """What /readyz says besides: for want of a certificate the relay is ready, but not as it should be."""
+    return {"certificate": "bootstrap"} if house.certificates.bootstrap else {}
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """What the relay reads from its environment."""
 
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from backing.settings import RELOADABLE, CredentialKeySettings, Networks, Port, ServiceSettings
+from backing.settings import RELOADABLE, CredentialKeySettings, Networks, Port, ServiceSettings, Texts
 from mail.addresses import parse_mailbox
 from mail.errors import Refused
 
@@ -30,13 +30,36 @@ class RelaySettings(ServiceSettings, CredentialKeySettings):
         description="Address that mail to <Postmaster> without a domain goes to; empty is postmaster@RELAY_HOSTNAME.",
         json_schema_extra=RELOADABLE,
     )
-    relay_certificate_file: Path = Field(description="PEM file with the server certificate and its chain.")
-    relay_private_key_file: Path = Field(description="PEM file with the certificate's private key, mode 0600.")
+    relay_certificate_secrets: Texts = Field(
+        default=(),
+        description="Secrets Manager ids of certificates, one per set of host names, the first for names that none "
+        "has; empty: files (TLS-017).",
+    )
+    relay_certificate_poll_seconds: float = Field(
+        default=60.0,
+        ge=1,
+        le=3600,
+        description="How often those secrets are looked at for a new version, give or take a tenth.",
+    )
+    relay_certificate_file: str = Field(
+        default="",
+        description="PEM file with the server certificate and its chain; needed without RELAY_CERTIFICATE_SECRETS.",
+    )
+    relay_private_key_file: str = Field(
+        default="", description="PEM file with the certificate's private key, mode 0600; needed with the certificate."
+    )
     relay_certificate_folder: str = Field(
         default="", description="Folder of NAME.pem and NAME.key, each pair served to the names in its certificate."
     )
     relay_client_ca_file: str = Field(
         default="", description="PEM file of the authorities that issue clients' certificates (TLS-003)."
+    )
+    relay_client_ca_secret: str = Field(
+        default="",
+        description="Secrets Manager id of a PEM text of those authorities, in the stead of the file; polled as well.",
+    )
+    relay_challenge_port: Port = Field(
+        default=0, description="Port that answers HTTP-01 challenges of ACME from the cache (TLS-018); 0 is none."
     )
     relay_starttls_client_certificates: ClientCertificates = Field(
         default="off", description="Client certificates on the submission port: off, optional or required."
@@ -227,9 +250,10 @@ class RelaySettings(ServiceSettings, CredentialKeySettings):
             for low, high in _BELOW
             if (values := (getattr(self, low), getattr(self, high)))[0] >= values[1]
         ]
-        if not self.relay_client_ca_file:
+        complaints += self._certificates()
+        if not (self.relay_client_ca_file or self.relay_client_ca_secret):
             complaints += [
-                f"{key.upper()}: {mode} needs RELAY_CLIENT_CA_FILE"
+                f"{key.upper()}: {mode} needs RELAY_CLIENT_CA_FILE or RELAY_CLIENT_CA_SECRET"
                 for key in ("relay_starttls_client_certificates", "relay_tls_client_certificates")
                 if (mode := getattr(self, key)) != "off"
             ]
@@ -244,6 +268,17 @@ class RelaySettings(ServiceSettings, CredentialKeySettings):
         if complaints:
             raise ValueError("\n".join(complaints))
         return self
+
+    def _certificates(self) -> Iterator[str]:
+        if not self.relay_certificate_secrets and not (self.relay_certificate_file and self.relay_private_key_file):
+            yield (
+                "RELAY_CERTIFICATE_FILE, RELAY_PRIVATE_KEY_FILE: name both files, "
+                "or the secrets that hold certificates in RELAY_CERTIFICATE_SECRETS"
+            )
+        if self.relay_client_ca_file and self.relay_client_ca_secret:
+            yield "RELAY_CLIENT_CA_SECRET: not together with RELAY_CLIENT_CA_FILE"
+        if self.relay_client_ca_secret and not self.relay_certificate_secrets:
+            yield "RELAY_CLIENT_CA_SECRET: only together with RELAY_CERTIFICATE_SECRETS"
 
 
 def _is_address(text: str) -> bool:

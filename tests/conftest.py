@@ -8,6 +8,7 @@ import socket
 import subprocess
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,13 @@ ROOT = Path(__file__).parents[1]
 REGION = "eu-central-1"
 # In CI nothing is skipped for want of a part: the project's own set-up has to provide it.
 IN_CI = os.environ.get("CI") == "true"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest: those that say so, then those with the most tests."""
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.get_closest_marker("long") is None, -tests[item.path]))
 
 
 # Below what systems hand out to clients (32768 on Linux, 49152 elsewhere), or a connection of another test takes a port

@@ -33,6 +33,7 @@ from backing.secrets import Vault
 from backing.ses_quota import ses_quota
 from backing.settings import ConfigurationError, read
 from backing.sqs import Queue
+from backing.stop import Stop
 from mail.delivery import RetryPolicy
 from worker.attempts import Means, Terms
 from worker.beside import beside
@@ -55,7 +56,6 @@ from worker.retention import Retention
 from worker.retention import Terms as Ages
 from worker.routes import Routes
 from worker.settings import MAX_LEASE_SHARE, WorkerSettings
-from worker.stop import Stop
 from worker.ways import Router
 
 EX_CONFIG = 78
@@ -84,7 +84,8 @@ class Ground:
 async def _ground(stack: AsyncExitStack, settings: WorkerSettings) -> Ground:
     registry, aws = CollectorRegistry(), Aws(settings.aws_region)
     metrics = WorkerMetrics(registry)
-    await stack.enter_async_context(Emf(registry, "worker", standard_output).running(settings.metrics_emf_seconds))
+    emf = Emf(registry, settings.metrics_namespace, "worker", standard_output)
+    await stack.enter_async_context(emf.running(settings.metrics_emf_seconds))
     poll_seconds = settings.worker_poll_seconds + _POLL_GRACE_SECONDS
     sqs = await stack.enter_async_context(aws.sqs(poll_seconds))
     direct = await stack.enter_async_context(aws.direct_sqs(sqs, poll_seconds))
@@ -146,7 +147,7 @@ def _terms(settings: WorkerSettings) -> Terms:
     )
 
 
-async def _helpers(stack: AsyncExitStack, ground: Ground, deliveries: Deliveries) -> None:
+async def _helpers(stack: AsyncExitStack, ground: Ground, deliveries: Deliveries, stop: Stop) -> None:
     """Start what works beside the deliveries."""
     settings = ground.settings
     rhythm = Rhythm.of(settings.worker_dispatch_seconds, settings.worker_lease_seconds)
@@ -156,12 +157,17 @@ async def _helpers(stack: AsyncExitStack, ground: Ground, deliveries: Deliveries
     await stack.enter_async_context(beside(keeper.run()))
     if ground.events:
         told = EventConsumer(ground.events, events, aftermath, settings.worker_poll_seconds)
-        await stack.enter_async_context(told.running())
+        await stack.enter_async_context(told.running(stop.soon))
     metrics = OutboxMetrics(ground.registry)
     posts = await stack.enter_async_context(poster(settings.webhook_allowed_networks))
     teller = Teller(Outbox(ground.database, LEASE_SECONDS), Secrets(ground.vault), posts, metrics)
     await stack.enter_async_context(beside(teller.run()))
-    ages = Ages(settings.worker_retention_days, settings.worker_outbox_days, bool(settings.archive_bucket))
+    ages = Ages(
+        settings.worker_retention_days,
+        settings.worker_outbox_days,
+        settings.worker_audit_days,
+        bool(settings.archive_bucket),
+    )
     retention = Retention(Records(ground.database), ground.bodies, ground.archive, metrics, ages, now)
     await stack.enter_async_context(beside(retention.run()))
 
@@ -173,7 +179,7 @@ async def serve(settings: WorkerSettings, stop: Stop) -> None:
         owner = f"{socket.gethostname()}:{os.getpid()}"
         deliveries = Deliveries(ground.database, owner, settings.worker_lease_seconds, settings.worker_expiry_seconds)
         consumer = await _consumer(stack, ground, deliveries)
-        await _helpers(stack, ground, deliveries)
+        await _helpers(stack, ground, deliveries, stop)
         ready = health.serving(
             settings.health_host, settings.health_port, lambda: not stop.soon.is_set(), ground.registry
         )

@@ -61,7 +61,7 @@ class Means:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class Station:
     """A provider on the way, ready to be asked."""
 
     row: ProviderRow
@@ -77,13 +77,13 @@ class Attempts:
         self._journal = Journal(means.metrics, means.clock)
         self._log = structlog.get_logger()
 
-    async def make(self, errand: Errand, stop: Stop, way: Way) -> None:
+    async def make(self, errand: Errand, station: Station, way: Way) -> None:
         """Ask a provider for the recipients of a way, if it may be asked now; the errand knows the answers then.
 
         Raises:
             LeaseLost: another worker has the delivery.
         """
-        row = stop.row
+        row = station.row
         admission = await self._means.gate.admit(
             row, errand.job.account_id, len(way.recipients), self._terms.patience_seconds
         )
@@ -96,7 +96,7 @@ class Attempts:
         try:
             n = await self._begin(errand, row, way)
             if n is not None:
-                results = await self._made(errand, way, stop, n)
+                results = await self._made(errand, way, station, n)
         finally:
             self._means.gate.told(admission, results)
 
@@ -119,8 +119,8 @@ class Attempts:
         errand.lease_end = max(errand.lease_end, began + self._terms.lease_seconds)
         return n
 
-    async def _made(self, errand: Errand, way: Way, stop: Stop, n: int) -> list[RecipientResult]:
-        row, provider, loop = stop.row, stop.provider, asyncio.get_running_loop()
+    async def _made(self, errand: Errand, way: Way, station: Station, n: int) -> list[RecipientResult]:
+        row, provider, loop = station.row, station.provider, asyncio.get_running_loop()
         began = loop.time()
         errand.fly(n, row, way, way.recipients)
         envelope = errand.envelope(row, way, way.recipients)

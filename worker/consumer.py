@@ -14,6 +14,7 @@ import structlog
 from backing.metrics import WorkerMetrics
 from backing.postgres.claims import Claimed, Duplicate, Finished, Leased, Result, Waiting
 from backing.sqs import MAX_BATCH, Received
+from backing.stop import Stop
 from mail.errors import MalformedJob, Unavailable, UnknownJobVersion
 from mail.job import Job, decode
 from mail.markers import markers
@@ -24,7 +25,6 @@ from worker.inbox import Inbox
 from worker.leases import Leases
 from worker.ledger import Ledger
 from worker.slots import Slots
-from worker.stop import Stop
 
 NEWER_VERSION_SECONDS = 60.0  # till a newer worker may have come
 TROUBLE_SECONDS = 2.0  # nothing is received before the database answers again

@@ -19,7 +19,7 @@ from mail.delivery import PROVIDER_TROUBLE, Outcome
 from mail.errors import Unavailable
 from mail.job import Job, StoredBody
 from mail.splice import outgoing
-from worker.attempts import Attempts, Means, Stop, Terms
+from worker.attempts import Attempts, Means, Station, Terms
 from worker.decide import Answered, Case, Moment, conclude, fate, must_be_stored, policy_of
 from worker.errand import Errand
 from worker.providers.base import NO_REQUIRETLS, Answer, BadConfig, Provider
@@ -155,7 +155,7 @@ class Courier:
         most = 1 if capabilities.idempotent else min(capabilities.max_recipients, way.most or sys.maxsize)
         groups = [way.recipients[start : start + most] for start in range(0, len(way.recipients), most)]
         ways = [replace(way, recipients=each) for each in groups]
-        await _all(partial(self._attempts.make, errand, Stop(row, provider)), ways)
+        await _all(partial(self._attempts.make, errand, Station(row, provider)), ways)
 
     async def _provider(self, row: ProviderRow) -> Provider | Answer:
         if not row.enabled:

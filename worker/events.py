@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -47,27 +48,31 @@ class EventConsumer:
         self._events = events
         self._aftermath = aftermath
         self._poll_seconds = poll_seconds
+        self._polling: set[asyncio.Task[Any] | None] = set()
+        self._ending = False
         self._log = structlog.get_logger()
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator["EventConsumer"]:
-        """Work until the block ends."""
+    async def running(self, soon: asyncio.Event) -> AsyncIterator["EventConsumer"]:
+        """Work until the block ends; what is in hand then is received again, and found recorded or not.
+
+        Args:
+            soon: when it is set, nothing more is received.
+        """
         async with asyncio.TaskGroup() as tasks:
-            task = tasks.create_task(self.run())
+            lanes = [tasks.create_task(self._lane(soon)) for _ in range(_LANES)]
             try:
                 yield self
             finally:
-                task.cancel()
+                self._ending = True
+                # What a poll that nobody waits for is given stays hidden for a lease: one that is under way may end.
+                for lane in lanes:
+                    if lane not in self._polling:
+                        lane.cancel()
 
-    async def run(self) -> None:
-        """Work until cancelled; what is in hand then is received again, and found recorded or not."""
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(_LANES):
-                tasks.create_task(self._lane())
-
-    async def _lane(self) -> None:
+    async def _lane(self, soon: asyncio.Event) -> None:
         wait = 0.0
-        while True:
+        while not (soon.is_set() or self._ending):
             try:
                 await self.round()
                 wait = 0.0
@@ -77,7 +82,8 @@ class EventConsumer:
             except Exception:  # noqa: BLE001 - the loop's edge: one batch must not end all others
                 wait = _LONGEST_WAIT
                 self._log.exception("events failed")
-            await asyncio.sleep(wait)
+            if not self._ending:
+                await asyncio.sleep(wait)
 
     async def round(self) -> int:
         """Receive messages once and deal with them; gives how many.
@@ -85,7 +91,10 @@ class EventConsumer:
         Raises:
             Unavailable: the queue did not answer.
         """
-        messages = await self._queue.receive(MAX_BATCH, self._poll_seconds, LEASE_SECONDS)
+        messages = await self._receive()
+        if messages and self._ending:
+            await self._queue.release([message.handle for message in messages], 0)
+            return 0
         letters = [letter for message in messages if (letter := self._read(message))]
         done = await self._record(letters)
         finished = [letter.message.handle for letter in done if not letter.told.faults]
@@ -95,6 +104,14 @@ class EventConsumer:
         if kept:
             await self._queue.release(sorted(kept), MALFORMED_SECONDS)
         return len(messages)
+
+    async def _receive(self) -> Sequence[Received]:
+        task = asyncio.current_task()
+        self._polling.add(task)
+        try:
+            return await self._queue.receive(MAX_BATCH, self._poll_seconds, LEASE_SECONDS)
+        finally:
+            self._polling.discard(task)
 
     def _read(self, message: Received) -> _Letter | None:
         try:

@@ -1,9 +1,9 @@
-"""Forgetting in time: finished mail and old events go page by page, archived first where the account wants it."""
+"""Forgetting in time: mail, events and the audit log go page by page; mail is archived where its account wants it."""
 
 import asyncio
 import gzip
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -17,7 +17,7 @@ from backing.s3 import Bodies
 from mail.errors import Unavailable
 
 _PAGE: Final = 200
-_EVENTS: Final = 1000
+_ROWS: Final = 1000
 # Uploads of one page at a time.
 _AT_A_TIME: Final = 8
 
@@ -29,6 +29,7 @@ class Terms:
     Attributes:
         mail_days: age of finished mail.
         event_days: age of events.
+        audit_days: age of what the audit log says.
         archive: whether the stories of all accounts are archived, and not only of those that want it.
         every: seconds between sweeps.
         pause: seconds between pages, which leave the database to others.
@@ -36,6 +37,7 @@ class Terms:
 
     mail_days: int
     event_days: int
+    audit_days: int = 365
     archive: bool = False
     every: float = 3600.0
     pause: float = 0.2
@@ -96,9 +98,16 @@ class Retention:
             except Unavailable as fault:
                 # The archive of one account must not keep the mail of all the others.
                 self._log.warning("mail kept", account=str(owner.account_id), reason=str(fault))
-        events = await self._forget_events()
-        if total or events:
-            self._log.info("forgotten", messages=total, events=events)
+        events, changes = self._before(self._terms.event_days), self._before(self._terms.audit_days)
+        counts = {
+            "event": await self._forget_pages(lambda: self._records.forget_events(events, _ROWS)),
+            "change": await self._forget_pages(lambda: self._records.forget_changes(changes, _ROWS)),
+            "submission": await self._forget_pages(lambda: self._records.forget_submissions(_ROWS)),
+        }
+        for what, count in counts.items():
+            self._metrics.forgotten.labels(what).inc(count)
+        if total or any(counts.values()):
+            self._log.info("forgotten", messages=total, **{f"{what}s": count for what, count in counts.items()})
         return total
 
     async def _forget_mail(self, owner: Owner) -> int:
@@ -137,16 +146,18 @@ class Retention:
         self._metrics.archived.inc(len(stories))
         return min((story.read_at for story in stories), default=None)
 
-    async def _forget_events(self) -> int:
+    async def _forget_pages(self, forget: Callable[[], Awaitable[int]]) -> int:
+        """Forget page after page until one is not full."""
         total = 0
-        before = self._now() - timedelta(days=self._terms.event_days)
-        while count := await self._records.forget_events(before, _EVENTS):
+        while count := await forget():
             total += count
-            if count < _EVENTS:
+            if count < _ROWS:
                 break
             await asyncio.sleep(self._terms.pause)
-        self._metrics.forgotten.labels("event").inc(total)
         return total
+
+    def _before(self, days: int) -> datetime:
+        return self._now() - timedelta(days=days)
 
 
 def archive_key(account_id: UUID, message_id: UUID, accepted_at: datetime) -> str:

@@ -94,6 +94,9 @@ class WorkerSettings(ServiceSettings, ProviderKeySettings):
     worker_outbox_days: int = Field(
         default=30, ge=1, le=3650, description="Age at which events are forgotten, and can be replayed no more."
     )
+    worker_audit_days: int = Field(
+        default=365, ge=1, le=3650, description="Age at which the audit log forgets who changed what."
+    )
     archive_bucket: str = Field(
         default="",
         description="S3 bucket for the stories of all mail before it is forgotten; empty: only of accounts that want "

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
@@ -76,15 +76,18 @@ class Router:
             tags=job.tags,
             header_block=lambda: header_block(body),
         )
-        together: defaultdict[Decision, list[Pending]] = defaultdict(list)
+        together: defaultdict[tuple[Decision, UUID | None], list[Pending]] = defaultdict(list)
         for each in recipients:
             decision = table.decide(question, job.recipients[each.n].address, released=each.released)
-            together[decision].append(each)
+            together[decision, each.by_order].append(each)
         ways: list[Way] = []
         settled: list[Fate] = []
-        for decision, several in together.items():
+        for (decision, by_order), several in together.items():
             if isinstance(decision.course, Plan):
-                ways.append(await self._way(job.account_id, decision.rule_id, decision.course, several))
+                way = await self._way(job.account_id, decision.rule_id, decision.course, several)
+                ordered = await self._routes.provider(job.account_id, by_order) if by_order else None
+                # One that is gone or disabled by now leaves the mail to the rules again.
+                ways.append(replace(way, plan=(ordered,)) if ordered and ordered.enabled else way)
             else:
                 settled += [_settled(each, decision.rule_id, decision.course) for each in several]
         return Routed(tuple(ways), tuple(settled))

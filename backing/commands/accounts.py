@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Final
 
 from backing.admin.accounts import Accounts, NewAccount, Options
+from backing.admin.office import Office
 from backing.admin.providers import NewProvider
-from backing.commands import listings
-from backing.commands.office import Office
+from backing.commands import keeping, listings
 from backing.commands.reading import Setting, Verbs, lines, number, setting
 from mail.accounts import UNITS, WINDOWS, Quota, Unit, Window
 from mail.delivery import OnUnknown
@@ -27,6 +27,7 @@ def arguments(verb: Verbs) -> None:
     _options(create, domain_required=True)
     create.add_argument("--username", help="SMTP user name; default: made from the account's name")
     create.add_argument("--json", action="store_true", help="print the credential as JSON")
+    keeping.argument(create)
     _provider(create)
     change = verb("set", help="change what an account may do; what is not named stays as it is")
     change.add_argument("name")

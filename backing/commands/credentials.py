@@ -4,8 +4,8 @@ import argparse
 import json
 
 from backing.admin.credentials import NewCredential
-from backing.commands import listings
-from backing.commands.office import Office
+from backing.admin.office import Office
+from backing.commands import keeping, listings
 from backing.commands.reading import Verbs, lines, network
 from backing.passwords import weakness
 
@@ -18,6 +18,7 @@ def arguments(verb: Verbs) -> None:
     password = create.add_mutually_exclusive_group()
     password.add_argument("--password-file", help="first line is a password you chose; - is standard input")
     password.add_argument("--no-password", action="store_true", help="only a client certificate signs in")
+    keeping.argument(password)
     create.add_argument(
         "--network", type=network, action="append", default=[], metavar="CIDR", help="usable from here; repeatable"
     )

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import orjson
 
+from backing.admin.office import Office
 from backing.commands import message_text
-from backing.commands.office import Office
 from backing.commands.reading import Verbs, moment, number
 from backing.postgres.stories import Search
 from mail.states import Order, State
@@ -17,6 +17,7 @@ _DONE: Final = {
     Order.RELEASE: "is let go: it is sent by the account's rules, but held by none of them",
     Order.RETRY: "is sent once more",
     Order.CANCEL: "is sent no more",
+    Order.HOLD: "is held",
 }
 
 
@@ -37,6 +38,7 @@ def arguments(verb: Verbs) -> None:
     for order, words in (
         (Order.RELEASE, "let recipients go that are held"),
         (Order.CANCEL, "send to recipients no more that wait or are held"),
+        (Order.HOLD, "hold recipients that wait, until they are let go; where the body is stored"),
         (Order.RETRY, "send once more to recipients that failed or expired, where the body is still stored"),
     ):
         ordered = verb(str(order), help=words)

@@ -1,28 +1,28 @@
 """What the operator's commands work with: opened for one change, and afterwards whoever keeps a copy is told."""
 
+import argparse
+import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from pydantic import Field
 
-from backing.admin.accounts import Accounts
-from backing.admin.credentials import Credentials
 from backing.admin.desk import Desk
-from backing.admin.messages import Messages
-from backing.admin.providers import Providers
-from backing.admin.rules import Rules
-from backing.admin.suppressions import SuppressionLists
-from backing.admin.webhooks import Webhooks
+from backing.admin.office import Office, Tools
 from backing.aws import Aws
 from backing.cache import Cache
+from backing.ids import new_id
 from backing.notices import Notice, publish
+from backing.postgres.audit import Deed
 from backing.postgres.pool import Database
 from backing.secrets import Vault, credential_key
 from backing.settings import CacheSettings, CredentialKeySettings, Networks, ProviderKeySettings
 from mail.errors import Unavailable
 
+ACTOR = "operator command"
+# What a change is about, by the arguments that may name it; of several addresses, how many they are.
+_SUBJECTS = ("id", "prefix", "name", "username", "url", "address")
 _RELAYS = (
     "relays could not be told ({why}); each will know within RELAY_CREDENTIAL_CACHE_SECONDS, one minute by default"
 )
@@ -35,37 +35,39 @@ class AdminSettings(CredentialKeySettings, ProviderKeySettings, CacheSettings):
     webhook_allowed_networks: Networks = Field(
         default=(), description="As the worker's: networks that webhooks may be posted to beside the public internet."
     )
+    issued_secret_prefix: str = Field(
+        default="",
+        description="What names of secrets that `--to-secret` writes begin with, as in smtp-proxy/prod/issued/.",
+    )
+    issued_secret_key: str = Field(
+        default="", description="KMS key that they are made with. Empty: the account's own key for Secrets Manager."
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class Office:
-    """All that an operator can change."""
-
-    accounts: Accounts
-    credentials: Credentials
-    providers: Providers
-    rules: Rules
-    suppressions: SuppressionLists
-    messages: Messages
-    webhooks: Webhooks
+def deed_of(asked: argparse.Namespace) -> Deed:
+    """Say what the audit log is told of a change: no more of the command line than what it is about."""
+    given = next((value for name in _SUBJECTS if (value := getattr(asked, name, None))), "")
+    if isinstance(given, list):
+        given = given[0] if len(given) == 1 else f"{len(given)} addresses"
+    account = getattr(asked, "name" if asked.noun == "account" else "account", None)
+    return Deed(
+        account=account,
+        actor=ACTOR,
+        action=f"{asked.noun}.{asked.verb}",
+        subject=str(given),
+        request=str(new_id()),
+        peer=socket.gethostname(),
+    )
 
 
 @asynccontextmanager
-async def opened(settings: AdminSettings) -> AsyncIterator[Office]:
-    """Open what changes need; afterwards relays and workers are told of those that were made."""
+async def opened(settings: AdminSettings, deed: Deed) -> AsyncIterator[Office]:
+    """Open what a change needs, which is noted as a deed; afterwards relays and workers are told of it."""
     aws = Aws(settings.aws_region)
     async with aws.secrets() as secrets, aws.kms() as kms, Database(settings, aws).opened() as database:
-        desk, vault = Desk(database), Vault(kms, settings.provider_key)
-        credentials = Credentials(desk, await credential_key(secrets, settings.credential_key_secret))
-        yield Office(
-            accounts=Accounts(desk, vault, credentials),
-            credentials=credentials,
-            providers=Providers(desk, vault),
-            rules=Rules(desk),
-            suppressions=SuppressionLists(desk),
-            messages=Messages(desk),
-            webhooks=Webhooks(desk, vault, settings.webhook_allowed_networks),
-        )
+        desk, vault = Desk(database, deed), Vault(kms, settings.provider_key)
+        key = await credential_key(secrets, settings.credential_key_secret)
+        yield Office.at(desk, Tools(vault, key, settings.webhook_allowed_networks))
         await _tell(settings, aws, desk.notices)
 
 

@@ -4,9 +4,9 @@ import argparse
 import json
 from typing import Any, Final
 
+from backing.admin.office import Office
 from backing.admin.providers import KINDS, NewProvider, ProviderChange, Providers
 from backing.commands import tables
-from backing.commands.office import Office
 from backing.commands.reading import Verbs, document, lines, pair, pairs
 
 _REST: Final = "A worker reads the configuration in full when mail comes to it, and logs what it cannot use."

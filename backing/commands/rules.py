@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 from uuid import UUID
 
+from backing.admin.office import Office
 from backing.admin.rules import Rules
 from backing.commands import tables
-from backing.commands.office import Office
 from backing.commands.reading import Verbs, number, pairs
 from backing.commands.rule_options import fields, header_texts, rule_document
 from backing.ids import new_id

@@ -4,8 +4,8 @@ import argparse
 import json
 from typing import Final
 
+from backing.admin.office import Office
 from backing.commands import listings
-from backing.commands.office import Office
 from backing.commands.reading import Verbs, day, lines, stream
 
 REASONS: Final = ("manual", "bounce", "complaint", "unsubscribe")

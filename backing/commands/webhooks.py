@@ -5,9 +5,9 @@ import json
 from datetime import timedelta
 from uuid import UUID
 
+from backing.admin.office import Office
 from backing.admin.webhooks import IssuedEndpoint, Webhooks
 from backing.commands import tables
-from backing.commands.office import Office
 from backing.commands.reading import Verbs, moment, number
 from backing.ids import now
 from mail.account_events import ALL_TYPES

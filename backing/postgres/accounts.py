@@ -34,9 +34,19 @@ class Accounts:
         """
         return await self._find(SQL["find_certified"], {"names": list(names)})
 
+    async def named(self, name: str, /) -> Account | None:
+        """Give the account with a name, or None; a disabled one is none.
+
+        Raises:
+            Unavailable: as above.
+        """
+        async with self._database.transaction() as connection, connection.cursor(row_factory=dict_row) as cursor:
+            row = await (await cursor.execute(SQL["account_named"], {"name": name})).fetchone()
+        return _account(row) if row else None
+
     async def _find(self, statement: LiteralString, values: Mapping[str, Any]) -> Credential | None:
         async with (
-            self._database.transaction() as connection,
+            self._database.statement() as connection,
             connection.cursor(row_factory=dict_row) as cursor,
         ):
             row = await (await cursor.execute(statement, values)).fetchone()
@@ -44,7 +54,17 @@ class Accounts:
 
 
 def _credential(row: Mapping[str, Any]) -> Credential:
-    account = Account(
+    secret: GeneratedSecret | ChosenSecret | None = None
+    if row["digest"] is not None:
+        secret = GeneratedSecret(bytes(row["digest"]))
+    elif row["password_hash"] is not None:
+        secret = ChosenSecret(row["password_hash"])
+    networks = tuple(row["networks"])
+    return Credential(row["id"], row["username"], secret, _account(row), networks, row["certificate_name"])
+
+
+def _account(row: Mapping[str, Any]) -> Account:
+    return Account(
         id=row["account_id"],
         name=row["account_name"],
         allowed_domains=frozenset(row["allowed_domains"]),
@@ -53,10 +73,3 @@ def _credential(row: Mapping[str, Any]) -> Credential:
         max_sessions=row["max_sessions"],
         quotas=quotas_of(row["quotas"]),
     )
-    secret: GeneratedSecret | ChosenSecret | None = None
-    if row["digest"] is not None:
-        secret = GeneratedSecret(bytes(row["digest"]))
-    elif row["password_hash"] is not None:
-        secret = ChosenSecret(row["password_hash"])
-    networks = tuple(row["networks"])
-    return Credential(row["id"], row["username"], secret, account, networks, row["certificate_name"])

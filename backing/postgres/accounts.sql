@@ -15,6 +15,10 @@ FROM credential JOIN account ON account.id = credential.account_id
 WHERE certificate_name = ANY (%(names)s::text[]) AND revoked_at IS NULL AND disabled_at IS NULL
 ORDER BY array_position(%(names)s::text[], certificate_name) LIMIT 1;
 
+-- account_named --
+SELECT id AS account_id, name AS account_name, allowed_domains, check_from, repair_line_ends, max_sessions, quotas
+FROM account WHERE name = %(name)s AND disabled_at IS NULL;
+
 -- put_provider --
 -- Makes a provider of an account, or replaces the one of that name; workers see the new version at their next claim.
 INSERT INTO provider (id, account_id, name, kind, config, secret)
@@ -66,9 +70,11 @@ WHERE name = %(name)s AND (account_id = %(account_id)s OR account_id IS NULL)
 ORDER BY account_id NULLS LAST LIMIT 1;
 
 -- list_accounts --
+-- All of them, or the one that asks.
 SELECT account.name, account.allowed_domains, provider.name AS provider, account.disabled_at IS NOT NULL AS disabled,
        (SELECT count(*) FROM credential WHERE credential.account_id = account.id AND revoked_at IS NULL) AS credentials
 FROM account LEFT JOIN provider ON provider.id = account.default_provider_id
+WHERE %(name)s::text IS NULL OR account.name = %(name)s
 ORDER BY account.name;
 
 -- show_account --
@@ -111,4 +117,6 @@ SELECT username,
 FROM credential WHERE account_id = %(account_id)s ORDER BY username;
 
 -- revoke_credential --
-UPDATE credential SET revoked_at = now() WHERE username = %(username)s AND revoked_at IS NULL;
+UPDATE credential SET revoked_at = now()
+WHERE username = %(username)s AND revoked_at IS NULL
+      AND (%(account_id)s::uuid IS NULL OR account_id = %(account_id)s);

@@ -21,6 +21,7 @@ class Pending(NamedTuple):
         told: what its sender was told of it last, "delayed" or "failed", or None.
         redirected_to: the address that a rule sent it to instead, or None.
         released: whether an operator has let it go, so that no rule holds it.
+        by_order: the provider that an operator has chosen for it, or None.
     """
 
     n: int
@@ -32,6 +33,7 @@ class Pending(NamedTuple):
     told: str | None = None
     redirected_to: str | None = None
     released: bool = False
+    by_order: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

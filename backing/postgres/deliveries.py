@@ -50,11 +50,12 @@ class Deliveries:
         ids = sorted(job.id for job, _ in jobs)
         values = self._constants | {"ids": ids, "jobs": as_json([job_row(job, queued_at) for job, queued_at in jobs])}
         try:
-            async with self._database.transaction() as connection, connection.pipeline():
-                if any(job.dedupe for job, _ in jobs):
-                    await connection.execute(SQL["submit"], values)
-                await connection.execute(SQL["record"], values)
-                cursor = await connection.execute(SQL["claim"], values)
+            async with self._database.statement() as connection:
+                async with connection.pipeline():
+                    if any(job.dedupe for job, _ in jobs):
+                        await connection.execute(SQL["submit"], values)
+                    await connection.execute(SQL["record"], values)
+                    cursor = await connection.execute(SQL["claim"], values)
                 rows = await cursor.fetchall()
         except psycopg.DataError as fault:
             # Only its first line: the others quote the row.
@@ -63,7 +64,7 @@ class Deliveries:
 
     async def begin(self, begins: Sequence[Begin]) -> list[bool]:
         """Write down attempts that are about to be made; False for each that must not be, since its lease was lost."""
-        async with self._database.transaction() as connection:
+        async with self._database.statement() as connection:
             cursor = await connection.execute(SQL["begin"], self._constants | {"begins": as_json(begins)})
             done = set(await cursor.fetchall())
         return [(begin.delivery_id, begin.n) in done for begin in begins]
@@ -83,7 +84,7 @@ class Deliveries:
     async def stored(self, job: Job, place: StoredBody) -> bool:
         """Say where the body lies of mail that waited with it on the queue; whether its copy there may go."""
         values = {"id": job.id, "account_id": job.account_id, "bucket": place.bucket, "key": place.key}
-        async with self._database.transaction() as connection:
+        async with self._database.statement() as connection:
             return (await connection.execute(SQL["stored"], values)).rowcount > 0
 
     async def dispatch(self, send: Send, most: int, again_seconds: float) -> int:
@@ -121,18 +122,18 @@ class Deliveries:
 
     async def forget_submissions(self, most: int) -> int:
         """Remove submission keys whose window is long over; gives how many."""
-        async with self._database.transaction() as connection:
+        async with self._database.statement() as connection:
             return (await connection.execute(SQL["forget_submissions"], {"most": most})).rowcount
 
     async def ping(self) -> None:
         """Ask for nothing; raises `Unavailable` while the database does not answer."""
-        async with self._database.transaction() as connection:
+        async with self._database.statement() as connection:
             await connection.execute(SQL["ping"])
 
     async def _settle(
         self, statement: str, name: str, items: Sequence[Result] | Sequence[Claimed], rows: list[dict[str, Any]]
     ) -> list[bool]:
-        async with self._database.transaction() as connection:
+        async with self._database.statement() as connection:
             cursor = await connection.execute(SQL[statement], self._constants | {name: as_json(rows)})
             done = set(await cursor.fetchall())
         return [(item.delivery_id, item.token) in done for item in items]

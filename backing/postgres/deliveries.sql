@@ -95,7 +95,8 @@ SELECT message.id, message.duplicate_of, standing.state,
                           AND suppression.stream IN ('', message.stream)
                           AND suppression.address = lower(recipient.address COLLATE "C")
                           AND (suppression.expires_at IS NULL OR suppression.expires_at > now())
-                    LIMIT 1), recipient.dsn, recipient.redirected_to, recipient.released) ORDER BY recipient.n)
+                    LIMIT 1), recipient.dsn, recipient.redirected_to, recipient.released,
+                   recipient.by_order) ORDER BY recipient.n)
         FROM recipient
         WHERE recipient.message_id = claimed.id AND recipient.account_id = claimed.account_id
               AND recipient.state IN ('queued', 'sending', 'deferred', 'unknown', 'held')),

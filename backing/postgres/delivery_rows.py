@@ -138,7 +138,8 @@ def _claimed(row: tuple[Any, ...], stored: StoredBody | None) -> Claimed:
 
 
 def _pending(row: Sequence[Any], doubted: dict[int, UUID | None]) -> Pending:
-    n, state, tries, wait, provider, suppressed, *rest = row
+    n, state, tries, wait, provider, suppressed, *rest, ordered = row
+    rest.append(UUID(ordered) if ordered else None)
     if n in doubted:
         return Pending(n, State.UNKNOWN, tries, 0.0, doubted[n], None, *rest)
     provider_id = UUID(provider) if provider else None

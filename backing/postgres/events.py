@@ -124,7 +124,7 @@ class Events:
 
     async def forget(self, age_seconds: float, most: int) -> int:
         """Remove what came so long ago; gives how much. Calls may come again for a day (`verify.MAX_AGE`)."""
-        async with self._database.transaction() as connection:
+        async with self._database.statement() as connection:
             return (await connection.execute(SQL["forget"], {"age": age_seconds, "most": most})).rowcount
 
     async def ses_providers(self, events: Sequence[ProviderEvent]) -> list[UUID | None]:
@@ -133,7 +133,7 @@ class Events:
             {"k": k, "channel": event.channel, "message_id": text_of(event.message_id)}
             for k, event in enumerate(events)
         ]
-        async with self._database.transaction() as connection:
+        async with self._database.statement() as connection:
             cursor = await connection.execute(SQL["ses_providers"], {"events": Jsonb(rows)})
             found: dict[int, UUID | None] = dict(await cursor.fetchall())
         return [found.get(k) for k in range(len(events))]

@@ -20,7 +20,7 @@ SELECT n, state, delivery_id FROM recipient WHERE message_id = %(id)s AND accoun
 UPDATE recipient
 SET state = %(state)s, updated_at = now(), reply = concat_ws('; last reply: ', %(words)s::text, reply),
     tries = CASE WHEN %(again)s THEN 0 ELSE tries END, next_attempt_at = CASE WHEN %(again)s THEN now() END,
-    released = released OR %(released)s
+    released = released OR %(released)s, by_order = coalesce(%(through)s::uuid, by_order)
 WHERE message_id = %(id)s AND account_id = %(account_id)s AND n = ANY (%(ns)s);
 
 -- prolong --
@@ -46,3 +46,12 @@ UPDATE delivery
 SET state = %(state)s, next_attempt_at = NULL, dispatch_at = NULL, lease_owner = NULL, lease_until = NULL,
     finished_at = CASE WHEN %(state)s = 'done' THEN now() END
 WHERE id = %(delivery_id)s AND account_id = %(account_id)s;
+
+-- through --
+-- One that the account may use, its own before a shared one of the same name; disabled ones send nothing.
+SELECT id, allowed_domains FROM provider
+WHERE name = %(name)s AND enabled AND (account_id = %(account_id)s OR account_id IS NULL)
+ORDER BY account_id IS NULL LIMIT 1;
+
+-- sender --
+SELECT mail_from FROM message WHERE id = %(id)s AND account_id = %(account_id)s;

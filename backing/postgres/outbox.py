@@ -96,14 +96,14 @@ class Outbox:
             each: most posts for one of them.
         """
         values = {"busy": list(busy), "endpoints": endpoints, "each": each, "lease": self._lease}
-        async with self._database.transaction() as connection:
+        async with self._database.statement() as connection:
             rows = await (await connection.execute(SQL["take"], values)).fetchall()
         return [_errand(list(group)) for _, group in groupby(rows, key=lambda row: row[0])]
 
     async def record(self, results: Sequence[Told]) -> list[str | None]:
         """Write down results; gives for each why its endpoint is disabled from now on, or None while it is not."""
         rows = [_result_row(result) for result in results]
-        async with self._database.transaction() as connection:
+        async with self._database.statement() as connection:
             cursor = await connection.execute(SQL["record"], {"results": Jsonb(rows), "days": FAILING_DAYS})
             reasons: dict[UUID, str | None] = dict(await cursor.fetchall())
         return [reasons.get(result.endpoint_id) for result in results]

@@ -102,11 +102,22 @@ class Records:
     async def forget_events(self, before: datetime, most: int) -> int:
         """Forget events of before a time, and what became of their posts; gives how many events."""
         values = {"before": uuid7(int(before.timestamp() * 1000), bytes(10)), "most": most}
-        async with self._database.transaction() as connection:
+        async with self._database.statement() as connection:
             return (await connection.execute(SQL["forget_events"], values)).rowcount
 
+    async def forget_changes(self, before: datetime, most: int) -> int:
+        """Forget what the audit log says of before a time; gives how many changes."""
+        values = {"before": uuid7(int(before.timestamp() * 1000), bytes(10)), "most": most}
+        async with self._database.statement() as connection:
+            return (await connection.execute(SQL["forget_changes"], values)).rowcount
+
+    async def forget_submissions(self, most: int) -> int:
+        """Forget what was submitted under keys that are over; gives how many."""
+        async with self._database.statement() as connection:
+            return (await connection.execute(SQL["forget_submissions"], {"most": most})).rowcount
+
     async def _rows(self, statement: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
-        async with self._database.transaction() as connection:
+        async with self._database.statement() as connection:
             return await (await connection.execute(SQL[statement], values)).fetchall()
 
 

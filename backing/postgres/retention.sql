@@ -66,6 +66,15 @@ WHERE NOT EXISTS (SELECT FROM delivery WHERE delivery.message_id = mine.id AND d
 -- Recipients, deliveries and attempts go with their message.
 DELETE FROM message WHERE id = ANY (%(ids)s) AND account_id = %(account_id)s;
 
+-- forget_changes --
+-- What the audit log says of any account that is older than an id of that time. Nobody changes it, so nothing is locked.
+DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log WHERE id < %(before)s ORDER BY id LIMIT %(most)s);
+
+-- forget_submissions --
+-- Idempotency-Keys of any account that are over.
+DELETE FROM api_submission WHERE (account_id, key) IN (
+    SELECT account_id, key FROM api_submission WHERE expires_at < now() ORDER BY expires_at LIMIT %(most)s);
+
 -- forget_events --
 -- Events of any account that are older than an id of that time; their posts go with them.
 DELETE FROM outbox WHERE id IN (

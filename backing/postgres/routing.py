@@ -60,7 +60,7 @@ class Routings:
         Raises:
             Unavailable: the database did not answer.
         """
-        async with self._database.transaction() as connection:
+        async with self._database.statement() as connection:
             return await load(connection, account_id)
 
 

@@ -110,3 +110,7 @@ WHERE account_id = %(account_id)s AND name = %(name)s;
 
 -- credential_id --
 SELECT id FROM credential WHERE account_id = %(account_id)s AND username = %(username)s;
+
+-- telling_provider --
+-- One that tells of its events by calls, of any account, enabled or not: what it took before is told still.
+SELECT id, kind, version, secret FROM provider WHERE id = %(id)s;

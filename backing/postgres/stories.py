@@ -11,6 +11,7 @@ from psycopg.rows import class_row
 
 from backing.postgres.pool import Connection
 from backing.postgres.sql import statements
+from mail.job import StoredBody
 from mail.states import MessageState, State, message_state
 
 SQL = statements(__file__)
@@ -205,6 +206,12 @@ async def tell(connection: Connection, message_id: UUID, account_id: UUID | None
         told = [await _rows(connection, Moment, name, values) for name in ("attempts", "events", "reports")]
         return _story(facts, recipients, told)
     return None
+
+
+async def body_of(connection: Connection, message_id: UUID, account_id: UUID | None = None) -> StoredBody | None:
+    """Say where the body of a message lies, or None: it is not stored, or there is no such message, as for `tell`."""
+    row = await (await connection.execute(SQL["body"], {"id": message_id, "asked_by": account_id})).fetchone()
+    return StoredBody(*row) if row else None
 
 
 def _story(facts: Facts, recipients: Sequence[Standing], told: Sequence[Sequence[Moment]]) -> Story:

@@ -11,6 +11,10 @@ FROM message LEFT JOIN account ON account.id = message.account_id
      LEFT JOIN credential ON credential.id = message.credential_id AND credential.account_id = message.account_id
 WHERE message.id = %(id)s AND (%(asked_by)s::uuid IS NULL OR message.account_id = %(asked_by)s);
 
+-- body --
+SELECT body_bucket, body_key FROM message
+WHERE id = %(id)s AND (%(asked_by)s::uuid IS NULL OR account_id = %(asked_by)s) AND body_key IS NOT NULL;
+
 -- recipients --
 SELECT n, address, recipient.state, provider.name AS provider, provider_message_id, code, enhanced, reply, tries,
        next_attempt_at, routing_rule.name AS rule, redirected_to, dsn, released, updated_at

@@ -4,6 +4,7 @@ import sys
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from psycopg.rows import class_row
@@ -14,6 +15,8 @@ from backing.postgres.sql import statements
 from mail.accounts import Suppression, address_key
 
 SQL = statements(__file__)
+# Since when, which address, in which stream.
+Place = tuple[datetime, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Suppressions:
         Raises:
             Unavailable: the database did not answer.
         """
-        async with self._database.transaction() as connection:
+        async with self._database.statement() as connection:
             cursor = connection.cursor(binary=True)
             await cursor.execute(SQL["hashes"], {"account_id": account_id, "most": most})
             row = await cursor.fetchone()
@@ -54,7 +57,7 @@ class Suppressions:
         Raises:
             Unavailable: the database did not answer.
         """
-        async with self._database.transaction() as connection:
+        async with self._database.statement() as connection:
             cursor = connection.cursor(binary=True)
             values = {"account_id": account_id, "since": since, "most": most}
             await cursor.execute(SQL["later_hashes"], values)
@@ -70,7 +73,7 @@ class Suppressions:
         Raises:
             Unavailable: the database did not answer.
         """
-        async with self._database.transaction() as connection:
+        async with self._database.statement() as connection:
             cursor = connection.cursor(row_factory=class_row(Suppression))
             values = {"account_id": account_id, "address": address_key(address)}
             return await (await cursor.execute(SQL["find"], values)).fetchone()
@@ -82,7 +85,7 @@ class Suppressions:
             Unavailable: the database did not answer.
         """
         keys = {address: address_key(address) for address in addresses}
-        async with self._database.transaction() as connection:
+        async with self._database.statement() as connection:
             cursor = connection.cursor(row_factory=class_row(Suppression))
             values = {"account_id": account_id, "stream": stream, "addresses": sorted(set(keys.values()))}
             found = {one.address: one for one in await (await cursor.execute(SQL["suppressed"], values)).fetchall()}
@@ -120,10 +123,21 @@ async def remove(connection: Connection, account_id: UUID, address: str, stream:
     return (await connection.execute(SQL["remove"], values)).rowcount > 0
 
 
-async def newest(connection: Connection, account_id: UUID, most: int) -> list[Suppression]:
-    """Give an account's list, the newest first, at most so many."""
+async def newest(connection: Connection, account_id: UUID, most: int, before: Place | None = None) -> list[Suppression]:
+    """Give an account's list, the newest first, at most so many, from behind a place in it."""
+    at, address, stream = before or (None, "", "")
+    place = {"before": at, "before_address": address, "before_stream": stream}
     cursor = connection.cursor(row_factory=class_row(Suppression))
-    return await (await cursor.execute(SQL["list"], {"account_id": account_id, "most": most})).fetchall()
+    return await (await cursor.execute(SQL["list"], {"account_id": account_id, "most": most} | place)).fetchall()
+
+
+async def by_address(
+    connection: Connection, account_id: UUID, most: int, after: Suppression | None = None
+) -> list[Suppression]:
+    """Give an account's list in the order of addresses, at most so many, from behind one of them."""
+    place = {"after_address": after.address if after else "", "after_stream": after.stream if after else ""}
+    cursor = connection.cursor(row_factory=class_row(Suppression))
+    return await (await cursor.execute(SQL["export"], {"account_id": account_id, "most": most} | place)).fetchall()
 
 
 def _numbers(octets: bytes) -> "array[int]":

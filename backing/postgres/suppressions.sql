@@ -54,4 +54,14 @@ WHERE account_id = %(account_id)s AND address = %(address)s AND stream = coalesc
 
 -- list --
 SELECT address, reason, source, created_at AS since, expires_at AS until, stream FROM suppression
-WHERE account_id = %(account_id)s ORDER BY created_at DESC, address, stream LIMIT %(most)s;
+WHERE account_id = %(account_id)s
+      AND created_at <= coalesce(%(before)s::timestamptz, 'infinity')
+      AND (%(before)s::timestamptz IS NULL
+           OR (created_at, address, stream) < (%(before)s, %(before_address)s, %(before_stream)s))
+ORDER BY created_at DESC, address DESC, stream DESC LIMIT %(most)s;
+
+-- export --
+-- All of it, page by page in the order of the key, in which nothing moves.
+SELECT address, reason, source, created_at AS since, expires_at AS until, stream FROM suppression
+WHERE account_id = %(account_id)s AND (address, stream) > (%(after_address)s, %(after_stream)s)
+ORDER BY address, stream LIMIT %(most)s;

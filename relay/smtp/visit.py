@@ -10,12 +10,12 @@ import structlog
 from aiosmtpd.smtp import Envelope, Session
 
 from backing.metrics import RelayMetrics
+from backing.quotas import Quotas
 from mail.accounts import Credential
 from relay.certificates.tls import Certificates
 from relay.intake.accept import Intake
 from relay.policy.auth import Doorkeeper
 from relay.policy.guard import Guard
-from relay.policy.quotas import Quotas
 from relay.policy.suppression import SuppressionLists
 from relay.settings import RelaySettings
 from relay.smtp.commands import NO_MAIL_OPTIONS

@@ -1,12 +1,14 @@
-"""The first start, from an empty folder (scenario 1.1); api and console join it when they exist."""
+"""The first start, from an empty folder (scenario 1.1)."""
 
 import json
 import socket
 import ssl
+import urllib.error
 import urllib.request
 
 import pytest
 
+from local import tenant
 from local.state import Stack
 from tests.sockets import listeners
 
@@ -35,7 +37,7 @@ def test_the_relay_answers_on_its_two_ports(stack: Stack) -> None:
 
 
 @pytest.mark.requirement("LOCAL-003")
-@pytest.mark.parametrize("door", ["relay", "worker"])
+@pytest.mark.parametrize("door", ["relay", "worker", "api", "console"])
 def test_each_door_tells_how_it_is_and_what_it_counts(stack: Stack, door: str) -> None:
     address = f"http://{LOOPBACK}:{stack.ports[f'{door}-health']}"
 
@@ -46,7 +48,28 @@ def test_each_door_tells_how_it_is_and_what_it_counts(stack: Stack, door: str) -
 
     assert json.loads(get("/livez")).keys() == {"status", "version"}
     assert json.loads(get("/readyz")) == {"status": "ready"}
-    assert f"# HELP {door}_".encode() in get("/metrics")
+    room = "web" if door in {"api", "console"} else door
+    assert f"# HELP {room}_".encode() in get("/metrics")
+
+
+@pytest.mark.requirement("SC-1.1")
+def test_the_api_and_the_console_are_reachable(stack: Stack) -> None:
+    def get(door: str, path: str, key: str | None = None) -> tuple[int, bytes]:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        address = f"http://{LOOPBACK}:{stack.ports[door]}{path}"
+        try:
+            with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=5) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as refused:
+            with refused:
+                return refused.code, refused.read()
+
+    key = tenant.key_file(stack.state_dir, "account").read_text().strip()
+    assert [get("API_PORT", path)[0] for path in ("/livez", "/readyz", "/openapi.json")] == [200, 200, 200]
+    assert get("API_PORT", "/api/v1/messages")[0] == 401
+    assert get("API_PORT", "/api/v1/messages", key)[0] == 200
+    status, page = get("CONSOLE_PORT", "/")
+    assert (status, b"<h1>Sign in</h1>" in page) == (200, True)
 
 
 @pytest.mark.requirement("LOCAL-009")

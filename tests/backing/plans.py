@@ -11,13 +11,13 @@ import psycopg
 from psycopg import AsyncClientCursor, AsyncCursor
 
 from backing.aws import Aws
-from backing.postgres import deliveries, events, outbox, retention, routing, suppressions
+from backing.postgres import deliveries, events, outbox, retention, routing, statistics, suppressions
 from backing.postgres.pool import Connection, Database
 from backing.settings import Settings
 
 NAMES = {
     text: f"{module.__name__.rpartition('.')[2]}.{name}"
-    for module in (deliveries, events, outbox, retention, routing, suppressions)
+    for module in (deliveries, events, outbox, retention, routing, statistics, suppressions)
     for name, text in module.SQL.items()
 }
 LARGE = frozenset(
@@ -159,11 +159,12 @@ class _Watched(Database):
         self._rehearsals = rehearsals
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
+    async def statement(self) -> AsyncIterator[Connection]:
         class Cursor(_Explained):
             plans, rehearsals = self.seen.plans, self._rehearsals
 
-        async with super().transaction() as connection:
+        # What is undone for another look is undone within a transaction.
+        async with super().statement() as connection, connection.transaction():
             connection.cursor_factory = Cursor
             # The statements of a pipeline cannot be undone one by one.
             connection.pipeline = contextlib.nullcontext  # type: ignore[assignment, method-assign]

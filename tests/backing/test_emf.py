@@ -46,6 +46,14 @@ def checked(line: str) -> dict[str, Any]:
     return document
 
 
+def test_the_namespace_is_the_stacks_own() -> None:
+    written = Written()
+    Gauge("relay_sessions", "x", registry=written.registry).set(1)
+    written.emf.flush()
+    (directive,) = json.loads(written.text[0])["_aws"]["CloudWatchMetrics"]
+    assert directive["Namespace"] == "SmtpProxy/prod"
+
+
 def check_value(value: Any) -> None:
     if isinstance(value, dict):
         assert set(value) == {"Values", "Counts", "Min", "Max", "Count", "Sum"}
@@ -64,7 +72,7 @@ class Written:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.text: list[str] = []
-        self.emf = Emf(self.registry, "relay", self.text.append, lambda: 1_700_000_000.5)
+        self.emf = Emf(self.registry, "SmtpProxy/prod", "relay", self.text.append, lambda: 1_700_000_000.5)
 
     def values(self) -> dict[tuple[str, ...], dict[str, Any]]:
         """What a flush writes now: values by dimensions."""

@@ -1,5 +1,7 @@
 """The schema goes up, down, and up again, and is the same each time."""
 
+import contextlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,10 +9,16 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from backing.postgres import migrate
+from backing.__main__ import main
+from backing.postgres import accounts, deliveries, events, migrate, outbox, retention, routing, suppressions
 
 ROOT = Path(__file__).parents[2]
 REVISIONS = sorted(path.name[:4] for path in (ROOT / "backing/migrations/versions").glob("*.up.sql"))
+MODULES = {
+    module.__name__.rpartition(".")[2]: module.SQL
+    for module in (accounts, deliveries, events, outbox, retention, routing, suppressions)
+}
+PARAMETER = re.compile(r"%\((\w+)\)s")
 SCHEMA = """
 SELECT 'column', table_name, column_name, data_type, is_nullable, column_default FROM information_schema.columns
 WHERE table_schema = 'public'
@@ -58,6 +66,44 @@ def test_every_migration_goes_down_and_up_again_to_the_same_schema(database_url:
     assert schema(database_url) == whole
 
 
+def test_the_release_before_works_on_after_the_schema_has_gone_ahead(database_url: str) -> None:
+    """While a release rolls out, relays and workers of the one before ask what they always asked."""
+    target = migrate.Target(database_url)
+    migrate.downgrade(target, "0009")
+    before, asked = schema(database_url), understood(database_url)
+    assert {name.partition(".")[0] for name in asked} == {*MODULES}
+    assert len(asked) > 60
+    migrate.upgrade(target, "0010")
+    assert set(before) <= set(schema(database_url))
+    # What the release before could not ask is new in this one.
+    assert set(understood(database_url)) ^ set(asked) == {"retention.forget_changes", "retention.forget_submissions"}
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        # What is new asks nothing of rows that the release before writes.
+        keys = connection.execute(
+            "SELECT conrelid::regclass::text, confrelid::regclass::text FROM pg_constraint WHERE contype = 'f'"
+            " AND conrelid::regclass::text = ANY (%s)",
+            (["api_key", "api_submission", "audit_log"],),
+        ).fetchall()
+    assert keys == [("api_key", "account")]
+
+
+def understood(url: str) -> list[str]:
+    """The statements of relays and workers that PostgreSQL can carry out with this schema."""
+    found = []
+    with psycopg.connect(url, autocommit=True) as connection:
+        for name, text in MODULES.items():
+            for each, statement in text.items():
+                names = list(dict.fromkeys(PARAMETER.findall(statement)))
+                numbered = statement
+                for n, parameter in enumerate(names, 1):
+                    numbered = numbered.replace(f"%({parameter})s", f"${n}")
+                with contextlib.suppress(psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
+                    connection.execute(f"PREPARE asked AS {numbered.replace('%%', '%')}".encode())
+                    connection.execute("DEALLOCATE asked")
+                    found.append(f"{name}.{each}")
+    return found
+
+
 def test_two_migrations_at_once_take_turns(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     migrate.downgrade(migrate.Target(database_url), "base")
     command = [sys.executable, "-m", "backing", "migrate", "up"]
@@ -65,6 +111,19 @@ def test_two_migrations_at_once_take_turns(database_url: str, monkeypatch: pytes
     both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     assert [process.communicate(timeout=60)[0] for process in both] == [f"The schema is at {REVISIONS[-1]}.\n"] * 3
     assert [process.returncode for process in both] == [0, 0, 0]
+
+
+def test_a_schema_that_is_ahead_is_not_migrated_by_hand(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9000'")
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    assert main(["migrate", "up"]) == 1
+    assert capsys.readouterr().err == (
+        "error: the schema cannot be migrated: Can't locate revision identified by '9000'. This release knows the "
+        f"revisions up to {REVISIONS[-1]}; migrate with the release that has the one that was named\n"
+    )
 
 
 @pytest.mark.requirement("CORE-DB-001")

@@ -7,13 +7,14 @@ from uuid import UUID
 
 import pytest
 
+from backing.postgres import statistics
 from backing.postgres.claims import Begin, Claimed, Ended, Fate, Report, Result
 from backing.postgres.deliveries import Deliveries
 from backing.postgres.events import Events
 from backing.postgres.outbox import Outbox, Told
 from backing.postgres.retention import START, Records
 from backing.postgres.routing import Routings
-from backing.postgres.suppressions import Suppressions
+from backing.postgres.suppressions import Suppressions, by_address, newest
 from mail.delivery import Outcome
 from mail.events.event import Cause, Kind, ProviderEvent
 from mail.job import Job, StoredBody
@@ -176,6 +177,27 @@ async def test_retention(seen: Seen) -> None:
         *("retention.owners", "retention.due", "retention.stories", "retention.lock", "retention.forget"),
         "retention.forget_events",
     )
+
+
+@pytest.mark.requirement("CORE-PERF-002")
+async def test_statistics_look_at_so_many_messages_and_no_more(seen: Seen) -> None:
+    async with seen.database.transaction() as connection:
+        found = await statistics.counted(connection, ACCOUNT, NOW - timedelta(days=15), NOW, 500)
+    assert (found.messages, found.complete) == (500, False)
+    assert sum(found.total.states.values()) > 500
+    kept_to_its_rows(seen, "statistics.chosen", "statistics.counts", "statistics.latencies")
+
+
+@pytest.mark.requirement("CORE-PERF-002")
+async def test_suppression_lists_in_pages(seen: Seen) -> None:
+    async with seen.database.transaction() as connection:
+        first = await newest(connection, ACCOUNT, 100)
+        last = first[-1]
+        following = await newest(connection, ACCOUNT, 100, (last.since, last.address, last.stream))
+        assert len({each.address for each in (*first, *following)}) == 200
+        page = await by_address(connection, ACCOUNT, 100)
+        assert len({each.address for each in (*page, *await by_address(connection, ACCOUNT, 100, page[-1]))}) == 200
+    kept_to_its_rows(seen, "suppressions.list", "suppressions.export")
 
 
 async def test_routes_and_suppressions(seen: Seen) -> None:

@@ -47,6 +47,23 @@ def test_a_wrong_value_in_the_file_is_said_as_one_in_the_environment(environment
     assert str(fault.value) == "RELAY_MAX_CONNECTIONS: Input should be greater than or equal to 1"
 
 
+@pytest.mark.parametrize(
+    ("namespace", "fault"),
+    [
+        ("AWS/SQS", "METRICS_NAMESPACE: Value error, must not begin with AWS/, which AWS keeps for itself"),
+        (":mail", "METRICS_NAMESPACE: String should match pattern '^[A-Za-z0-9._/#-][A-Za-z0-9._/#: -]{0,254}$'"),
+    ],
+)
+@pytest.mark.usefixtures("environment")
+def test_cloudwatch_takes_the_namespace(namespace: str, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SETTINGS_FILE", "")
+    assert read(RelaySettings).metrics_namespace == "SmtpProxy"
+    monkeypatch.setenv("METRICS_NAMESPACE", namespace)
+    with pytest.raises(ConfigurationError) as refused:
+        read(RelaySettings)
+    assert str(refused.value) == fault
+
+
 def test_what_the_file_may_not_have_is_named_with_its_line(environment: Path) -> None:
     environment.write_text("LOG_LEVEL=INFO\nRELAY_MAX_CONECTIONS=10\nSETTINGS_FILE=/x\n=5\nLOG_LEVEL\n")
     with pytest.raises(ConfigurationError) as fault:

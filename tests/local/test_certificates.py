@@ -10,6 +10,7 @@ import pytest
 from cryptography import x509
 
 from local import certificates
+from local.__main__ import main
 from local.certificates import Key, elliptic, ensure, rsa_2048
 from local.settings import ROOT
 
@@ -77,6 +78,43 @@ def test_existing_files_are_left_alone(tmp_path: Path) -> None:
     before = contents(tmp_path)
     assert "are kept" in ensure(tmp_path, rsa_2048, NOW + timedelta(days=364))
     assert contents(tmp_path) == before
+
+
+def names_of(folder: Path) -> list[str]:
+    certificate = x509.load_pem_x509_certificates((folder / "server.pem").read_bytes())[0]
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return names.get_values_for_type(x509.DNSName)
+
+
+@KINDS
+def test_more_names_come_from_the_authority_that_is_trusted_already(tmp_path: Path, new_key: Callable[[], Key]) -> None:
+    ensure(tmp_path, new_key, NOW, ["smtp.test"])
+    assert names_of(tmp_path) == ["localhost", "smtp.test"]
+    before = contents(tmp_path)
+    assert "are kept" in ensure(tmp_path, new_key, NOW, ["smtp.test", "localhost"])
+    assert contents(tmp_path) == before
+    said = ensure(tmp_path, new_key, NOW, ["smtp.test", "mail.test"])
+    assert said.startswith("made a server certificate for mail.test as well in")
+    after = contents(tmp_path)
+    assert names_of(tmp_path) == ["localhost", "smtp.test", "mail.test"]
+    assert {name for name in after if after[name] == before[name]} == {"ca.pem", "ca.key"}
+    assert openssl("verify", "-verify_hostname", "mail.test", "-CAfile", tmp_path / "ca.pem", tmp_path / "server.pem")
+    (tmp_path / "ca.key").unlink()
+    with pytest.raises(certificates.UnusableCertificates, match="No such file"):
+        ensure(tmp_path, new_key, NOW, ["third.test"])
+
+
+def test_the_command_takes_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert certificates.main([str(tmp_path / "certs"), "--rsa", "smtp.test"]) == 0
+    assert names_of(tmp_path / "certs") == ["localhost", "smtp.test"]
+    assert main(["trust", "--state", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    commands = [line for line in said.splitlines() if line.startswith("  ")]
+    assert len(commands) > 5
+    assert all(str(tmp_path / "certs" / "ca.pem") in line for line in commands)
+    assert {"macOS", "Windows", "Debian, Ubuntu, Alpine"} <= {line[2:].split("  ")[0] for line in commands}
+    assert main(["trust", "--state", str(tmp_path / "none")]) == 1
+    assert "`python -m local up` makes it" in capsys.readouterr().err
 
 
 def test_expired_ones_are_renewed_and_it_says_so(tmp_path: Path) -> None:

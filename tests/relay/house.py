@@ -18,6 +18,7 @@ from backing.aws import Aws
 from backing.cache import Cache
 from backing.metrics import RelayMetrics
 from backing.notices import Kind, Notice
+from backing.quotas import Quotas
 from backing.sqs import Outgoing
 from mail.accounts import Account, Credential, GeneratedSecret, secret_digest
 from mail.errors import Unavailable
@@ -30,7 +31,6 @@ from relay.policy.auth import Doorkeeper
 from relay.policy.changes import Changes
 from relay.policy.guard import Guard, Rules
 from relay.policy.load import Load
-from relay.policy.quotas import Quotas
 from relay.policy.suppression import SuppressionLists
 from relay.server import RelayServer
 from relay.settings import RelaySettings
@@ -258,8 +258,8 @@ def settings(files: Files, **changes: Any) -> RelaySettings:
         "relay_starttls_port": 0,
         "relay_tls_port": 0,
         "relay_hostname": "relay.test",
-        "relay_certificate_file": files.certificate,
-        "relay_private_key_file": files.key,
+        "relay_certificate_file": str(files.certificate),
+        "relay_private_key_file": str(files.key),
         "relay_grace_seconds": 0,
         "relay_drain_seconds": 5,
         "relay_idle_drain_seconds": 0,
@@ -274,11 +274,12 @@ def settings(files: Files, **changes: Any) -> RelaySettings:
 async def relay(
     files: Files, shedding: Load | None = None, store: BodyStore | None = None, **changes: Any
 ) -> AsyncIterator[Running]:
+    served = changes.pop("served", None)
     chosen = settings(files, **changes)
     queue, bodies, accounts, registry = Queue(), Bodies(), Accounts(), CollectorRegistry()
     budget, metrics = Budget(chosen.relay_max_bytes_in_flight), RelayMetrics(registry)
     metrics.bytes_in_flight.set_function(lambda: budget.held)
-    certificates = read_certificates(chosen)
+    certificates = served or read_certificates(chosen)
     intake = Intake(queue, store or bodies, budget, chosen.relay_accept_timeout_seconds)
     # Without an address it is always away.
     cache = Cache(chosen, Aws("eu-central-1"))

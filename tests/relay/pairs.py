@@ -12,8 +12,8 @@ from typing import Any
 import trustme
 from cryptography import x509
 
+from backing.certificates.material import Material
 from relay.certificates.files import CertificateFiles
-from relay.certificates.material import Material
 from relay.certificates.watch import Watch
 from tests.relay.house import Files, Peer, Running, relay
 

@@ -8,9 +8,9 @@ import pytest
 
 from backing.aws import Aws
 from backing.cache import Cache
+from backing.quotas import Quotas
 from mail.accounts import Quota, Unit, Window
 from mail.errors import Unavailable
-from relay.policy.quotas import Quotas
 from tests.relay.accounts import MESSAGE, Clock, become, commit
 from tests.relay.house import ACCOUNT, USER, Files, Running, relay, until
 

@@ -103,7 +103,12 @@ def test_it_is_protected_while_somebody_is_there_and_its_metrics_reach_the_log(
     with_account: dict[str, str], files: Files
 ) -> None:
     with agent() as (url, asked):
-        settings = {"ECS_AGENT_URI": url, "METRICS_EMF_SECONDS": "0.2", "RELAY_IDLE_DRAIN_SECONDS": "0"}
+        settings = {
+            "ECS_AGENT_URI": url,
+            "METRICS_EMF_SECONDS": "0.2",
+            "METRICS_NAMESPACE": "SmtpProxy/prod",
+            "RELAY_IDLE_DRAIN_SECONDS": "0",
+        }
         with running(with_account | settings) as process, client(process, files) as session:
             session.login(USER, SECRET)
             assert session.send_message(message()) == {}
@@ -123,6 +128,8 @@ def test_it_is_protected_while_somebody_is_there_and_its_metrics_reach_the_log(
         assert (code, asked[1:]) == (0, [{"ProtectionEnabled": False}])
     documents = [line for line in lines if "_aws" in line]
     assert {line["service"] for line in documents} == {"relay"}
+    roots: list[Any] = [line["_aws"] for line in documents]
+    assert {each["Namespace"] for root in roots for each in root["CloudWatchMetrics"]} == {"SmtpProxy/prod"}
     accepted = [line.get("relay_messages_total", 0) for line in documents if line.get("result") == "accepted"]
     assert sum(map(float, map(str, accepted))) == 1
     stopped = lines[-1]

@@ -15,10 +15,10 @@ from structlog.testing import capture_logs
 from backing.aws import Aws
 from backing.cache import Cache, Pace
 from backing.metrics import RelayMetrics
+from backing.quotas import MAX_ACCOUNTS, Quotas
 from backing.settings import CacheSettings
 from mail.accounts import Account, Quota, Unit, Window
 from mail.errors import Reply
-from relay.policy.quotas import MAX_ACCOUNTS, Quotas
 from tests.valkey import Valkey
 from tests.waiting import until
 

@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 from structlog.testing import capture_logs
 
-from relay.certificates.material import Material
+from backing.certificates.material import Material
 from relay.certificates.tls import FALLBACK
 from tests.relay.house import Files, Running, until
 from tests.relay.pairs import TOMORROW, YESTERDAY, eventually, material, own, reloads, serial, served, watched, write

@@ -126,7 +126,7 @@ def test_client_certificates_need_an_authority(files: Files, tmp_path: Path) -> 
     assert said == f"RELAY_CLIENT_CA_FILE: {tmp_path / 'ca.pem'} holds no PEM certificates"
     said = complaint(files.certificate, files.key, **asked | {"relay_client_ca_file": str(tmp_path / "none")})
     assert said == f"RELAY_CLIENT_CA_FILE: {tmp_path / 'none'} cannot be read: No such file or directory"
-    with pytest.raises(ValidationError, match="RELAY_TLS_CLIENT_CERTIFICATES: required needs RELAY_CLIENT_CA_FILE"):
+    with pytest.raises(ValidationError, match="RELAY_TLS_CLIENT_CERTIFICATES: required needs RELAY_CLIENT_CA_FILE or "):
         settings(files, relay_tls_client_certificates="required")
     said = complaint(files.certificate, files.key, relay_certificate_folder=str(tmp_path / "none"))
     assert said == f"RELAY_CERTIFICATE_FOLDER: {tmp_path / 'none'} cannot be read: No such file or directory"

@@ -11,7 +11,7 @@ from tests.worker.lossy import GOES, KEPT, LOST, REFUSED, TWICE, Lossy
 from tests.worker.peer import Peer
 from tests.worker.test_end_to_end import NOTHING, Scene, until
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.anyio, pytest.mark.long, pytest.mark.timeout(300)]
 
 QUEUE = ("ReceiveMessage", "DeleteMessageBatch", "SendMessageBatch", "ChangeMessageVisibilityBatch")
 BUSY = "451 4.2.0 later"
@@ -49,7 +49,7 @@ async def test_whatever_becomes_of_calls_of_the_queue_each_message_is_sent_once(
     later = [[(1, "temporary", 451), (2, "accepted", 250)]] * 4
     assert [scene.books.attempts(job.id) for job in jobs] == [*later, *[[(1, "accepted", 250)]] * 8]
     assert [scene.books.recipients(job.id) for job in jobs] == [[(0, "accepted", 250)]] * 12
-    assert min(way.calls[operation] for operation in QUEUE) > 3
+    assert min(way.calls[operation] for operation in QUEUE) >= 3
 
 
 async def test_mail_that_waits_while_s3_is_away_is_put_there_once_it_is_back(scene: Scene) -> None:

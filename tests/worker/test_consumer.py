@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from backing.metrics import WorkerMetrics
 from backing.postgres.claims import Claimed, Result
 from backing.sqs import Queue
+from backing.stop import Stop
 from mail.errors import Unavailable
 from mail.job import Job
 from mail.states import DeliveryState
@@ -23,7 +24,6 @@ from worker.consumer import Consumer, Pace
 from worker.errand import Errand
 from worker.inbox import Inbox
 from worker.ledger import Ledger
-from worker.stop import Stop
 
 pytestmark = pytest.mark.anyio
 

@@ -18,7 +18,7 @@ from tests.worker.test_end_to_end import NOTHING, Scene, until
 from worker.providers.base import Answer, Capabilities, Envelope, Setup
 from worker.providers.registry import KINDS
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 
 @pytest.fixture

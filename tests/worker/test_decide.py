@@ -40,6 +40,7 @@ def answer(outcome: Outcome, **more: Any) -> RecipientResult:
     return RecipientResult(0, outcome, 250, "2.0.0", "words", **more)
 
 
+@pytest.mark.requirement("FLOW-OUT-004")
 @pytest.mark.parametrize(
     ("outcome", "state", "wait", "tries"),
     [

@@ -53,11 +53,11 @@ class Parts:
 
 
 @asynccontextmanager
-async def parts(post: Post, events: Any) -> AsyncIterator[Parts]:
+async def parts(post: Post, events: Any, poll_seconds: int = 0) -> AsyncIterator[Parts]:
     registry = CollectorRegistry()
     async with post.sqs() as sqs:
         queue = Queue(sqs, post.queue_url)
-        yield Parts(EventConsumer(queue, events, Aftermath(EventMetrics(registry)), 0), registry, post)
+        yield Parts(EventConsumer(queue, events, Aftermath(EventMetrics(registry)), poll_seconds), registry, post)
 
 
 async def test_events_of_every_wrapping_are_recorded_and_taken_off_the_queue(book: Mailbook, post: Post) -> None:
@@ -185,13 +185,48 @@ async def test_one_that_cannot_be_recorded_does_not_keep_the_others(
 async def test_it_runs_beside_others_until_its_block_ends(book: Mailbook, post: Post) -> None:
     # Of several providers none has the configuration set: the one that was asked is the right one.
     messages = [book.mail(book.provider()) for _ in range(3)]
-    async with events_of(book.url) as events, parts(post, events) as its, its.consumer.running():
+    async with events_of(book.url) as events, parts(post, events) as its, its.consumer.running(asyncio.Event()):
         for message in messages:
             await post.put(json.dumps(about(message, ses_delivery(), "main")))
         await until(lambda: [book.states(message) for message in messages] == [["delivered"]] * 3)
         async with asyncio.timeout(10):
             while await post.counts() != (0, 0):  # noqa: ASYNC110 - SQS tells nobody
                 await asyncio.sleep(0.02)
+
+
+@pytest.mark.requirement("SC-10.3")
+async def test_what_the_last_polls_bring_is_given_back_at_once(book: Mailbook, post: Post) -> None:
+    message = book.mail(book.provider())
+    text = json.dumps(about(message, ses_delivery()))
+    async with (
+        post.sqs() as sqs,
+        events_of(book.url) as events,
+        parts(post, events, 3) as its,
+        asyncio.TaskGroup() as tasks,
+        its.consumer.running(asyncio.Event()),
+    ):
+        await until(lambda: len(its.consumer._polling) == 2)  # noqa: SLF001 - nothing else shows it
+        tasks.create_task(sqs.send_message(QueueUrl=post.queue_url, MessageBody=text))
+    async with post.sqs() as sqs:
+        told = ["ApproximateReceiveCount"]
+        answer = await sqs.receive_message(QueueUrl=post.queue_url, WaitTimeSeconds=3, AttributeNames=told)
+    # One poll had it, or one after the other.
+    assert [each["Attributes"][told[0]] in {"2", "3"} for each in answer["Messages"]] == [True]
+    assert book.states(message) == ["accepted"]
+
+
+async def test_when_the_worker_is_to_stop_the_polls_under_way_are_the_last(book: Mailbook, post: Post) -> None:
+    messages, soon = [book.mail(book.provider()) for _ in range(3)], asyncio.Event()
+    async with events_of(book.url) as events, parts(post, events, 3) as its, its.consumer.running(soon):
+        polling = its.consumer._polling  # noqa: SLF001 - nothing else shows it
+        await until(lambda: len(polling) == 2)
+        soon.set()
+        for message in messages[:2]:
+            await post.put(json.dumps(about(message, ses_delivery())))
+        await until(lambda: [book.states(message) for message in messages[:2]] == [["delivered"]] * 2)
+        await until(lambda: not polling)
+        await post.put(json.dumps(about(messages[2], ses_delivery())))
+    assert (book.states(messages[2]), await post.counts()) == (["accepted"], (1, 0))
 
 
 async def test_a_queue_that_is_away_is_asked_again(book: Mailbook, post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +243,7 @@ async def test_a_queue_that_is_away_is_asked_again(book: Mailbook, post: Post, m
             return await receive(most, wait, lease)
 
         monkeypatch.setattr(its.consumer._queue, "receive", failing)  # noqa: SLF001
-        async with its.consumer.running():
+        async with its.consumer.running(asyncio.Event()):
             await until(lambda: book.states(message) == ["delivered"])
     assert faults == []
 

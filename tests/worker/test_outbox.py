@@ -27,7 +27,7 @@ from tests.worker.house import ACCOUNT, Books
 from tests.worker.receiver import HANG, Answer, Receiver
 from tests.worker.telling import LOOPBACK, House, Names, away
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 SECONDS = 30
 

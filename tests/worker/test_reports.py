@@ -12,7 +12,7 @@ from tests.worker.house import Books, Post, make_job
 from tests.worker.peer import Peer
 from tests.worker.test_end_to_end import Scene, until
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 REFUSING = {"RCPT bad@far.example": "550 5.1.1 no such user", "RCPT late@far.example": "451 4.2.0 later"}
 

@@ -4,8 +4,9 @@ import asyncio
 import gzip
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +26,7 @@ from mail.errors import Unavailable
 from mail.ids import uuid7
 from mail.states import SETTLED, DeliveryState, State
 from tests.conftest import REGION
+from tests.roles import as_role
 from tests.worker.house import ACCOUNT, Books, Post
 from worker.retention import Retention, Terms, archive_key
 
@@ -279,6 +281,31 @@ async def test_old_events_go_with_what_became_of_their_posts(house: House) -> No
     assert house.books.run("SELECT event_id FROM webhook_delivery") == [(events[1],)]
 
 
+async def test_old_changes_and_submissions_that_are_over_are_forgotten(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, young = (
+        uuid7(int((datetime.now(UTC) - timedelta(days=days)).timestamp() * 1000), b"0123456789") for days in (366, 364)
+    )
+    for change in (old, young):
+        house.books.run(
+            "INSERT INTO audit_log (id, actor, action, subject, request, peer) VALUES (%s, 'a', 'b', 'c', 'd', 'e')",
+            change,
+        )
+    for key, hours in ((b"o" * 32, -1), (b"y" * 32, 1)):
+        house.books.run(
+            "INSERT INTO api_submission (account_id, key, fingerprint, message_id, expires_at)"
+            " VALUES (%s, %s, %s, %s, %s)",
+            *(ACCOUNT, key, bytes(32), new_id(), datetime.now(UTC) + timedelta(hours=hours)),
+        )
+    # With no more rights than a worker has.
+    own = Settings(database_url=as_role(house.books.url, "worker", tmp_path, monkeypatch))
+    async with Database(own, Aws(REGION)).opened() as database:
+        await replace(house, database=database).retention().sweep()
+    assert house.books.run("SELECT id FROM audit_log") == [(young,)]
+    assert [bytes(key) for (key,) in house.books.run("SELECT key FROM api_submission")] == [b"y" * 32]
+
+
 async def test_looking_for_old_mail_and_events_stays_on_the_indexes(house: House) -> None:
     house.books.run(
         "INSERT INTO message (id, account_id, session, mail_from, size, sha256, smtputf8, eight_bit, accepted_at,"
@@ -289,12 +316,24 @@ async def test_looking_for_old_mail_and_events_stays_on_the_indexes(house: House
     house.books.run(
         "INSERT INTO outbox (account_id, type, payload) SELECT %s, 't', '{}' FROM generate_series(1, 5000)", ACCOUNT
     )
-    house.books.run("VACUUM ANALYZE message, outbox")
+    house.books.run(
+        "INSERT INTO audit_log (id, actor, action, subject, request, peer)"
+        " SELECT gen_random_uuid(), 'a', 'b', 'c', 'd', 'e' FROM generate_series(1, 5000)"
+    )
+    house.books.run(
+        "INSERT INTO api_submission (account_id, key, fingerprint, message_id, expires_at)"
+        " SELECT %s, sha256(g::text::bytea), sha256(''), gen_random_uuid(), now() + g * '1 min'::interval"
+        " FROM generate_series(1, 5000) g",
+        ACCOUNT,
+    )
+    house.books.run("VACUUM ANALYZE message, outbox, audit_log, api_submission")
     due = {"account_id": ACCOUNT, "days": 10, "since": START.accepted_at, "after": START.id, "most": 100}
     for name, values, index in (
         ("due", due | {"settled": sorted(SETTLED)}, "message_account_time"),
         ("owners", {}, "message_account_time"),
         ("forget_events", {"before": UUID(int=1), "most": 100}, "outbox_pkey"),
+        ("forget_changes", {"before": UUID(int=1), "most": 100}, "audit_log_pkey"),
+        ("forget_submissions", {"most": 100}, "api_submission_expiry"),
     ):
         with psycopg.connect(house.books.url) as connection:
             plan = connection.execute(f"EXPLAIN {SQL[name]}".encode(), values).fetchall()

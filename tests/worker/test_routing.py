@@ -10,7 +10,7 @@ from tests.worker.house import ACCOUNT, BODY, Books, Post, make_job
 from tests.worker.peer import DROP, Peer
 from tests.worker.test_end_to_end import Scene
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 STUFFED = BODY.replace(b"\r\n.", b"\r\n..")
 

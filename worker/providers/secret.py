@@ -10,6 +10,8 @@ from worker.providers.base import BadConfig, Setup
 
 # Two names for one thing: what the provider's own pages call it.
 _LOGINS: Final = frozenset({"password", "api_key"})
+# By which calls are known that tell of events; the HTTP API reads it, nobody here does.
+EVENT_KEY: Final = "event_key"
 SIGNING_KEY_NAME: Final = "dkim_key[a-z0-9_]{0,50}"
 _SIGNING_KEY: Final = re.compile(SIGNING_KEY_NAME)
 # A password may begin with a brace, and hardly goes on like this.
@@ -71,12 +73,14 @@ def _object(text: str) -> dict[str, Any]:
 
 def _of_object(document: Mapping[str, Any]) -> Secret:
     # A name that is not known is not shown: it may be a secret in the wrong place.
-    if not all(name in _LOGINS or _SIGNING_KEY.fullmatch(name) for name in document):
-        raise BadConfig('secret: the JSON object may have "password" or "api_key", and "dkim_key"; it has another name')
+    if not all(name in _LOGINS or name == EVENT_KEY or _SIGNING_KEY.fullmatch(name) for name in document):
+        raise BadConfig(
+            'secret: the JSON object may have "password" or "api_key", "event_key", and "dkim_key"; it has another name'
+        )
     if document.keys() >= _LOGINS:
         raise BadConfig('secret: "password" and "api_key" are two names for one thing; the JSON object has both')
     for name, value in document.items():
         if not isinstance(value, str) or not value:
             raise BadConfig(f'secret: "{name}" must be a text that is not empty')
     login = next((document[name] for name in _LOGINS if name in document), None)
-    return Secret(login, {name: value for name, value in document.items() if name not in _LOGINS})
+    return Secret(login, {name: value for name, value in document.items() if _SIGNING_KEY.fullmatch(name)})

@@ -132,6 +132,7 @@ async def test_a_quota_of_the_day_is_waited_for(fleet: Fleet, valkey_url: str) -
     assert (await worker.granted(row)).probe
 
 
+@pytest.mark.requirement("EC-3")
 async def test_without_the_cache_each_worker_finds_out_by_itself(own_valkey: Valkey, fleet: Fleet) -> None:
     one, other = await fleet.worker(own_valkey.url), await fleet.worker(own_valkey.url)
     row = Row({})

@@ -40,6 +40,7 @@ async def heard(worker: Worker, row: Row, reason: str) -> Refusal:
     return answer
 
 
+@pytest.mark.requirement("FLOW-OUT-003")
 async def test_a_quota_is_read_once_for_all_and_bounds_all(fleet: Fleet, valkey_url: str) -> None:
     said = Said(SendQuota(rate=1000.0, left=30))
     workers = [await fleet.worker(valkey_url, said) for _ in range(3)]
@@ -65,6 +66,7 @@ def reading(worker: Worker) -> object:
     return [gate.budget.reading for gate in worker.control._gates.values()][0]  # noqa: SLF001, RUF015 - nothing else shows it
 
 
+@pytest.mark.requirement("FLOW-OUT-003")
 async def test_the_rate_that_a_provider_allows_bounds_the_one_configured(fleet: Fleet) -> None:
     worker, row = await fleet.worker("", Said(SendQuota(rate=2.0, left=None)), share=1), Row({"rate": 100})
     await worker.granted(row)
@@ -101,6 +103,7 @@ async def test_an_account_that_may_not_send_is_left_alone_until_it_may(fleet: Fl
         assert (await heard(worker, row, "breaker")).text == "paused"
 
 
+@pytest.mark.requirement("FLOW-OUT-003")
 async def test_a_days_quota_that_is_there_again_is_used_before_the_day_ends(fleet: Fleet) -> None:
     said = Said(SendQuota(rate=10.0, left=0))
     worker, row = await fleet.worker("", said, share=1), Row({})

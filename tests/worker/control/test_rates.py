@@ -129,6 +129,7 @@ async def test_a_warm_up_bounds_the_day(fleet: Fleet, valkey_url: str) -> None:
         await worker.granted(row)
 
 
+@pytest.mark.requirement("EC-3")
 async def test_a_day_that_the_cache_forgot_is_told_to_it_again(own_valkey: Valkey, fleet: Fleet) -> None:
     worker, row = await fleet.worker(own_valkey.url), Row({"daily": 500})
     for _ in range(300):
@@ -139,6 +140,7 @@ async def test_a_day_that_the_cache_forgot_is_told_to_it_again(own_valkey: Valke
     assert await other.refused(row) == Refusal(DAY_ENDS - MORNING, "daily")
 
 
+@pytest.mark.requirement("EC-3")
 async def test_without_the_cache_each_worker_keeps_to_its_share_and_comes_back(
     own_valkey: Valkey, fleet: Fleet
 ) -> None:

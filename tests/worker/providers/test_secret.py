@@ -32,7 +32,7 @@ async def test_what_the_password_is(secret: str, password: str) -> None:
         assert peer.commands[1] == f"AUTH PLAIN {told}"
 
 
-_ONLY = 'secret: the JSON object may have "password" or "api_key", and "dkim_key"; it has another name'
+_ONLY = 'secret: the JSON object may have "password" or "api_key", "event_key", and "dkim_key"; it has another name'
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mail.breaker import Breaker, Cause, Condition
-from mail.limits import SendQuota
-from mail.pace import Pace
-from worker.control.notes import (
+from mail.control_notes import (
     Reading,
     breaker_note,
     pace_note,
@@ -19,6 +17,8 @@ from worker.control.notes import (
     read_reading,
     reading_note,
 )
+from mail.limits import SendQuota
+from mail.pace import Pace
 
 NOW = 1020.0
 TODAY, TOMORROW = date(2026, 11, 26), date(2026, 11, 27)

@@ -8,6 +8,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .local/uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 EMULATOR := .local/emulator
+PEBBLE := $(if $(shell command -v pebble 2>/dev/null),,.local/pebble/usr/bin/pebble)
 
 .PHONY: help setup demo up down status admin test check bench plan format docs
 
@@ -18,12 +19,18 @@ help: ## List the targets
 	@echo "Installing uv into .local/uv"
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-warn-script-location --target .local/uv uv
 
-setup: $(UV) ## Install everything into .venv and .local (no root needed)
+setup: $(UV) $(PEBBLE) ## Install everything into .venv and .local (no root needed)
 	@$(UV) sync --frozen --quiet
 	@UV_PROJECT_ENVIRONMENT=$(EMULATOR) $(UV) sync --frozen --quiet --only-group emulator
 
+# An ACME server for tests, from Debian's or Ubuntu's package; without one, tests against it are skipped, and fail in CI.
+.local/pebble/usr/bin/pebble:
+	@mkdir -p .local/pebble
+	@cd .local/pebble && { apt-get download -qq pebble && dpkg -x pebble_*.deb . && rm pebble_*.deb; } >/dev/null 2>&1 || \
+		echo "No ACME server for tests: install pebble (apt-get update && apt-get install pebble)"
+
 demo: setup ## Start the product, send real mail through it, show what happened
-	@$(RUN) python -m infra.plan prod
+	@$(RUN) python -m infra.plan prod --summary
 	@$(RUN) python -m local demo
 
 up: setup ## Start the product on this machine and leave it running
@@ -39,7 +46,7 @@ admin: setup ## Run the operator's command against it (ARGS="account list")
 	@$(RUN) python -m local admin $(ARGS)
 
 test: setup ## Run every test
-	@$(RUN) pytest -n 2 --dist loadfile --cov --cov-report=term
+	@$(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 check: setup ## Check format, lint, types, architecture
 	@$(RUN) ruff format --check .
@@ -59,5 +66,5 @@ docs: setup ## Write the reference pages from the code
 bench: setup ## Measure speed against baselines
 	@$(RUN) python -m bench
 
-plan: setup ## Show what `pulumi up` would build (STACK=prod|dev)
-	@$(RUN) python -m infra.plan $(STACK)
+plan: setup ## Show what `pulumi up` would build (STACK=prod|dev, ARGS="--only cost")
+	@$(RUN) python -m infra.plan $(STACK) $(ARGS)

@@ -3,26 +3,47 @@
 import asyncio
 import re
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, get_args
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, NoDecode
 
 from backing import metrics as declared
 from backing.admin.providers import KINDS
 from backing.aws import Aws
+from backing.commands.office import AdminSettings
+from backing.commands.prepare import PrepareSettings
 from backing.ids import new_id
-from backing.settings import RELOADABLE, CredentialKeySettings, ProviderKeySettings, ServiceSettings, Settings
+from backing.settings import (
+    RELOADABLE,
+    CacheAddress,
+    CredentialKeySettings,
+    MetricsSettings,
+    ProcessSettings,
+    ProviderKeySettings,
+    ServiceSettings,
+    Settings,
+)
+from client.api.arguments import reference as command_reference
+from docs.stack_pages import MADE, ROOT, alarms, policies, scaling, stack
 from mail.account_events import reference
 from mail.delivery import AFTER
+from mail.keys import OPERATORS_ONLY
+from mail.keys import Scope as KeyScope
 from mail.states import DELIVERY_TRANSITIONS, ORDERS, TERMINAL, TRANSITIONS
 from relay.settings import RelaySettings
+from web.api.application import documented
+from web.edge import Condition
+from web.settings import WebSettings
+from worker.certificates.settings import CertificateSettings
 from worker.providers.base import Capabilities, Setup
 from worker.providers.mailgun import MailgunConfig
 from worker.providers.means import Means
@@ -35,15 +56,27 @@ from worker.providers.smtp.config import SmtpConfig
 from worker.providers.web import http_session
 from worker.settings import WorkerSettings
 
-ROOT = Path(__file__).parents[1]
-MADE = "<!-- Made by `make docs`; change the code, not this page. -->\n"
+if TYPE_CHECKING:
+    from web.house import House
+
 SECTIONS: tuple[tuple[str, str, type[BaseSettings]], ...] = (
-    ("Every process", "relay, worker, `python -m backing`", Settings),
-    ("Relay and worker", "relay, worker", ServiceSettings),
-    ("Checking and making credentials", "relay, `python -m backing`", CredentialKeySettings),
-    ("Secrets of providers", "worker, `python -m backing`", ProviderKeySettings),
+    (
+        "Every process",
+        "relay, worker, API, console, `python -m worker.certificates`, `python -m backing`",
+        ProcessSettings,
+    ),
+    ("Database", "relay, worker, API, console, `python -m backing`", Settings),
+    ("Cache", "relay, worker, API, console, `python -m worker.certificates`, `python -m backing`", CacheAddress),
+    ("Metrics", "relay, worker, API, console, `python -m worker.certificates`", MetricsSettings),
+    ("Services", "relay, worker, API, console", ServiceSettings),
+    ("Checking and making credentials", "relay, API, console, `python -m backing`", CredentialKeySettings),
+    ("Before a release", "`python -m backing prepare`", PrepareSettings),
+    ("Secrets of providers", "worker, API, console, `python -m backing`", ProviderKeySettings),
     ("Relay", "relay", RelaySettings),
     ("Worker", "worker", WorkerSettings),
+    ("Renewer of certificates", "`python -m worker.certificates`", CertificateSettings),
+    ("API and console", "API, console", WebSettings),
+    ("Operator's command", "`python -m backing`", AdminSettings),
 )
 CONFIGS: Final[Mapping[str, type[BaseModel]]] = {
     "smtp": SmtpConfig,
@@ -81,6 +114,8 @@ def default(field: FieldInfo) -> str | None:
     if field.is_required():
         return None
     value: Any = field.default
+    if isinstance(value, tuple) and NoDecode in field.metadata:
+        return ",".join(map(str, value))
     if isinstance(value, tuple):
         return "[" + ", ".join(map(str, value)) + "]"
     return _written(value)
@@ -264,6 +299,51 @@ def account_events() -> str:
     return f"# Account events\n\n{MADE}\nHow they are posted is told in [events](../events.md).\n\n{reference()}"
 
 
+def api() -> str:
+    """The page of what the HTTP API does, from its own contract."""
+    nothing = cast(
+        "House",
+        SimpleNamespace(
+            condition=Condition(), database=None, cache=None, events=None, tools=SimpleNamespace(vault=None)
+        ),
+    )
+    told = documented(nothing).openapi()
+    lines = [
+        "# HTTP API",
+        "",
+        MADE,
+        "`GET /openapi.json` tells the same, with every field of what is sent and given, to programs. How it is used:",
+        "[API](../api.md).",
+    ]
+    tags: defaultdict[str, list[str]] = defaultdict(list)
+    for path, operations in told["paths"].items():
+        for method, operation in operations.items():
+            *words, scope = operation["description"].split("\n\n")
+            meaning = f"{operation['summary']}. {words[0]}".replace("\n", " ")
+            row = f"| `{method.upper()} {path}` | {scope.removeprefix('Scope: ').rstrip('.')} | {meaning} |"
+            tags[operation["tags"][0]].append(row)
+    for tag, rows in tags.items():
+        lines += ["", f"## {tag.capitalize()}", "", "| operation | scope | meaning |", "|---|---|---|", *rows]
+    lines += ["", "## Scopes", "", "| scope | for |", "|---|---|"]
+    lines += [
+        f"| `{each}` | {'operators' if each in OPERATORS_ONLY else 'operators and tenants'} |" for each in KeyScope
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def commands() -> str:
+    """The page of what the command line can do, from its own parser."""
+    lines = [
+        "# Commands",
+        "",
+        MADE,
+        "What `smtp-proxy NOUN VERB --help` tells. How it is used: [the command line](../command-line.md).",
+        "All of them take `--profile NAME`, `--json`, `--ca FILE` and `--timeout SECONDS`, too.",
+        *command_reference(),
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def states() -> str:
     """The page of states, drawn from the tables that the worker obeys."""
     lines = ["# States of a recipient", "", MADE, *_diagram(TRANSITIONS)]
@@ -291,11 +371,17 @@ def pages() -> dict[Path, str]:
     """Every page that is made, by its place."""
     folder = ROOT / "docs" / "reference"
     return {
+        folder / "alarms.md": alarms(),
         folder / "configuration.md": configuration(),
         folder / "metrics.md": metrics(),
+        folder / "scaling.md": scaling(),
+        folder / "stack.md": stack(),
         folder / "states.md": states(),
         folder / "providers.md": providers(),
         folder / "events.md": account_events(),
+        folder / "policies.md": policies(),
+        folder / "api.md": api(),
+        folder / "commands.md": commands(),
         ROOT / ".env.example": env_example(),
     }
 

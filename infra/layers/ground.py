@@ -104,7 +104,12 @@ def _topic_name(settings: Settings) -> str:
 
 def _secrets_key(settings: Settings, opts: ResourceOptions) -> Key:
     # Services use it themselves: it seals the secrets of providers in rows of the database.
-    args = KeyArgs(description="Secrets", deletion_days=settings.key_deletion_days)
+    args = KeyArgs(
+        description="Secrets",
+        deletion_days=settings.key_deletion_days,
+        # RDS keeps the master password under it (AWS: "Permissions required for Secrets Manager integration").
+        granting=via(settings.region, "rds", "secretsmanager"),
+    )
     return Key(f"{settings.prefix}-secrets", args, opts)
 
 

@@ -49,6 +49,8 @@ _ENVIRONMENTS: Mapping[ServiceName, Callable[[Settings, Surroundings], Environme
 }
 _WEB: Mapping[ServiceName, WebService] = {"api": "api", "console": "console"}
 SMALL_CPU, SMALL_MEMORY = 256, 512
+# Services whose tasks have names in the VPC. Whether ECS keeps such names through a canary of its own is not known.
+NAMED: Sequence[ServiceName] = ("worker", "api")
 RENEWAL = "rate(12 hours)"
 RENEWAL_WINDOW_MINUTES = 60
 # A balancer finds a new task healthy after two looks; Python, TLS and the pools are up by then.
@@ -170,11 +172,11 @@ def lay(
     prepared = _prepare(yard)
     discovery = Discovery(
         f"{settings.prefix}-discovery",
-        DiscoveryArgs(vpc_id=ground.network.vpc_id, domain=f"{settings.stack}.smtp-proxy.internal", services=SERVICES),
+        DiscoveryArgs(vpc_id=ground.network.vpc_id, domain=f"{settings.stack}.smtp-proxy.internal", services=NAMED),
         opts,
     )
     services: dict[ServiceName, Service] = {
-        name: _service(yard, name, discovery.registry_arns[name], prepared) for name in SERVICES
+        name: _service(yard, name, discovery.registry_arns.get(name), prepared) for name in SERVICES
     }
     renewer = _task(yard, "renewer", environment.renewer(settings, yard.surroundings))
     _renew(yard, renewer)
@@ -302,7 +304,7 @@ def _renew(yard: Yard, renewer: Task) -> None:
     Schedule(yard.name("renewer"), args, yard.opts)
 
 
-def _service(yard: Yard, name: ServiceName, registry: Output[str], prepared: Resource) -> Service:
+def _service(yard: Yard, name: ServiceName, registry: Output[str] | None, prepared: Resource) -> Service:
     told = _ENVIRONMENTS[name](yard.settings, yard.surroundings)
     port = WEB_PORT if name in _WEB else HEALTH_PORT
     ports = {"relay": [*SMTP_PORTS.values(), HEALTH_PORT], "worker": [HEALTH_PORT]}.get(name, [WEB_PORT, HEALTH_PORT])

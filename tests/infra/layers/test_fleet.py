@@ -170,6 +170,7 @@ def test_what_each_task_runs(prod: Graph) -> None:
 
 
 def test_services_are_placed_in_the_task_subnets_each_in_its_group(stack: Graph) -> None:
+    named = {name: {"registryArn": arn(stack, "servicediscovery", f"discovery-{name}")} for name in ("worker", "api")}
     for name in SERVICES:
         assert inputs(stack, name, "cluster", "taskDefinition", "networkConfiguration", "serviceRegistries") == {
             "cluster": arn(stack, "ecs", ""),
@@ -179,7 +180,7 @@ def test_services_are_placed_in_the_task_subnets_each_in_its_group(stack: Graph)
                 "securityGroups": [token(stack, name)],
                 "assignPublicIp": stack.stack == "dev",
             },
-            "serviceRegistries": {"registryArn": arn(stack, "servicediscovery", f"discovery-{name}")},
+            "serviceRegistries": named.get(name),
         }
 
 

@@ -45,8 +45,8 @@ def test_the_command_needs_no_cli_and_no_account(tmp_path: Path) -> None:
 
 
 HEADS = {
-    "dev": "smtp-proxy dev: 62 components, 352 resources, $198 a month ($360 at full scale), 0 findings",
-    "prod": "smtp-proxy prod: 68 components, 395 resources, $430 a month ($1,075 at full scale), 0 findings",
+    "dev": "smtp-proxy dev: 62 components, 350 resources, $197 a month ($360 at full scale), 0 findings",
+    "prod": "smtp-proxy prod: 68 components, 393 resources, $430 a month ($1,073 at full scale), 0 findings",
 }
 
 

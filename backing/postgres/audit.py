@@ -50,7 +50,9 @@ class Noted:
 
 async def note(connection: Connection, deed: Deed) -> None:
     """Note a change at the end of its transaction; one that changed nothing is none."""
-    await connection.execute(SQL["note"], asdict(deed) | {"id": new_id()})
+    row = await (await connection.execute(SQL["changed"])).fetchone()
+    if row and row[0]:
+        await connection.execute(SQL["note"], asdict(deed) | {"id": new_id()})
 
 
 async def newest(connection: Connection, account_id: UUID | None, before: UUID | None, most: int) -> list[Noted]:

@@ -1,9 +1,11 @@
+-- changed --
+-- A transaction has an id of its own once it has changed something. One that only reads may not even try to write.
+SELECT pg_current_xact_id_if_assigned() IS NOT NULL AS changed;
+
 -- note --
--- In a transaction that has changed something, and only then.
 INSERT INTO audit_log (id, account_id, actor, action, subject, request, peer)
 SELECT %(id)s, (SELECT id FROM account WHERE name = %(account)s::text), %(actor)s::text, %(action)s::text,
-       %(subject)s::text, %(request)s::text, %(peer)s::text
-WHERE pg_current_xact_id_if_assigned() IS NOT NULL;
+       %(subject)s::text, %(request)s::text, %(peer)s::text;
 
 -- list --
 SELECT audit_log.id, at, account.name AS account, actor, action, subject, request, peer

@@ -318,12 +318,11 @@ def greetings(fleet: Fleet, source: str, count: int) -> list[int]:
 def test_a_reload_changes_how_often_strangers_may_connect(fleet: Fleet) -> None:
     assert greetings(fleet, "127.0.0.3", 12) == [220] * 12
     fleet.reload(0, "RELAY_CONNECTIONS_PER_MINUTE=2\nRELAY_EXEMPT_NETWORKS=127.0.0.5/32\n")
-    # A minute may end meanwhile, but not two.
-    assert greetings(fleet, "127.0.0.4", 5)[-1] == 421
+    # A minute may end meanwhile, but not two: of five, four are let in at most.
+    assert 421 in greetings(fleet, "127.0.0.4", 5)
     assert greetings(fleet, "127.0.0.5", 5) == [220] * 5
-    # The default.
+    # The default is ten.
     fleet.reload(0, "")
-    assert greetings(fleet, "127.0.0.6", 21)[9:] != [220] * 12
-    assert greetings(fleet, "127.0.0.6", 1) == [421]
+    assert 421 in greetings(fleet, "127.0.0.6", 21)
     fleet.reload(0, "RELAY_CONNECTIONS_PER_MINUTE=0\n")
     assert greetings(fleet, "127.0.0.4", 5) == [220] * 5

@@ -24,9 +24,13 @@ setup: $(UV) $(PEBBLE) ## Install everything into .venv and .local (no root need
 	@UV_PROJECT_ENVIRONMENT=$(EMULATOR) $(UV) sync --frozen --quiet --only-group emulator
 
 # An ACME server for tests, from Debian's or Ubuntu's package; without one, tests against it are skipped, and fail in CI.
+# A machine that was never asked for packages knows of none: then its lists are fetched, to a folder that needs no root.
+OWN_APT := apt-get -qq -o Dir::State::Lists=$(CURDIR)/.local/pebble/lists -o Dir::Cache=$(CURDIR)/.local/pebble/cache
 .local/pebble/usr/bin/pebble:
-	@mkdir -p .local/pebble
-	@cd .local/pebble && { apt-get download -qq pebble && dpkg -x pebble_*.deb . && rm pebble_*.deb; } >/dev/null 2>&1 || \
+	@mkdir -p .local/pebble/lists/partial .local/pebble/cache
+	@cd .local/pebble && { \
+		{ apt-get -qq download pebble || { $(OWN_APT) update && $(OWN_APT) download pebble; }; } && \
+		dpkg -x pebble_*.deb . && rm -r pebble_*.deb lists cache; } >/dev/null 2>&1 || \
 		echo "No ACME server for tests: install pebble (apt-get update && apt-get install pebble)"
 
 demo: setup ## Start the product, send real mail through it, show what happened

@@ -21,7 +21,6 @@ CANARY_MINUTES: Final = 15
 TERMINATION_MINUTES: Final = 5
 # The canary and the wait after it are 20; ECS may take minutes to start tasks, and a balancer to drain them.
 LIMIT_MINUTES: Final = 60
-TRIGGERS: Final = ("DeploymentFailure", "DeploymentRollback", "DeploymentStop", "DeploymentSuccess")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +45,6 @@ class BlueGreenArgs:
     task_role_arns: Sequence[Input[str]]
     """The roles that tasks of the service run in and are started in."""
     alarm_names: Sequence[Input[str]] = ()
-    topic_arn: Input[str] | None = None
-    """Whom CodeDeploy tells how deployments end."""
-    topic_key_arn: Input[str] | None = None
-    """The key that the topic is encrypted with."""
     after: Sequence[pulumi.Resource] = ()
     """What a release needs beside that, such as the alarms that it names."""
     canary_percent: int = CANARY_PERCENT
@@ -159,7 +154,6 @@ class BlueGreen(pulumi.ComponentResource):
                 "alarms": list(args.alarm_names),
                 "ignore_poll_alarm_failure": False,
             },
-            trigger_configurations=_triggers(name, args.topic_arn),
             opts=opts,
         )
 
@@ -170,14 +164,6 @@ def _pair(route: Route) -> "aws.codedeploy.DeploymentGroupLoadBalancerInfoTarget
         "test_traffic_route": {"listener_arns": [route.test_listener_arn] if route.test_listener_arn else []},
         "target_groups": [{"name": route.blue.name}, {"name": route.green.name}],
     }
-
-
-def _triggers(
-    name: str, topic_arn: Input[str] | None
-) -> "list[aws.codedeploy.DeploymentGroupTriggerConfigurationArgsDict]":
-    if topic_arn is None:
-        return []
-    return [{"trigger_name": name, "trigger_target_arn": topic_arn, "trigger_events": list(TRIGGERS)}]
 
 
 def _trust(application_arn: Output[str]) -> Mapping[str, object]:
@@ -211,10 +197,6 @@ def _permissions(args: BlueGreenArgs) -> list[dict[str, object]]:
             "*",
         ),
     ]
-    if args.topic_arn is not None:
-        allowed.append(("Tell", ["sns:Publish"], args.topic_arn))
-    if args.topic_key_arn is not None:
-        allowed.append(("TellInSecret", ["kms:Decrypt", "kms:GenerateDataKey*"], args.topic_key_arn))
     statements = [{"Sid": sid, "Effect": "Allow", "Action": act, "Resource": what} for sid, act, what in allowed]
     tasks_only = {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
     start = {"Sid": "StartTasks", "Effect": "Allow", "Action": ["iam:PassRole"], "Resource": list(args.task_role_arns)}

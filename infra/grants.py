@@ -50,7 +50,7 @@ class Resources:
     master_secret: Input[str]
     """With which the schema is made and users are created."""
     mail_key: Input[str] | None = None
-    """Of the KMS key of queues and buckets, where they do not use keys of AWS."""
+    """Of the KMS key of queues, buckets and the table, where they do not use keys of AWS."""
     secrets_key: Input[str] | None = None
     """Of the KMS key of Secrets Manager's secrets, likewise."""
     master_is_ours: bool = False
@@ -182,7 +182,8 @@ def _certificates(_role: Role, on: Resources) -> Iterator[Statement]:
     yield from _key(on.secrets_key, _SEAL, on, "secretsmanager")
     yield iam.allow(["dynamodb:GetItem", "dynamodb:PutItem"], [on.lock_table])
     yield iam.allow(["s3:PutObject"], [_below(on.backup_bucket, "certificates")])
-    yield from _key(on.mail_key, _SEAL, on, "s3")
+    # DynamoDB, too, uses the key of a table in the name of whoever reads or writes it.
+    yield from _key(on.mail_key, _SEAL, on, "s3", "dynamodb")
 
 
 def _names(_role: Role, on: Resources) -> Iterator[Statement]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pulumi
 import pulumi_aws as aws
-from pulumi import Input, ResourceOptions
+from pulumi import Input, Output, ResourceOptions
 
 from infra import config
 from infra.layers import edges, fleet, ground, releases, stores, watch
@@ -41,13 +41,20 @@ def _provider(settings: Settings) -> aws.Provider:
     )
 
 
+def _records(kept: Stores) -> Output[list[Mapping[str, str]]]:
+    """Returns the records of domains outside the zone, which whoever runs those has to create."""
+    if kept.receipt is None:
+        return kept.ses.records
+    return Output.all(kept.ses.records, kept.receipt.records).apply(lambda both: [*both[0], *both[1]])
+
+
 def _told(settings: Settings, low: Ground, kept: Stores, outside: Edges, running: Fleet) -> Mapping[str, Input[object]]:
     """Returns what people and programs need to know of the stack: names and addresses, never a secret."""
     return {
         "smtp_endpoint": settings.names.smtp_host,
         "web_endpoint": f"https://{settings.names.web_host}",
         "name_servers": low.zone.name_servers,
-        "dns_records": kept.ses.records,
+        "dns_records": _records(kept),
         "egress_addresses": low.network.egress_addresses,
         "smtp_balancer": outside.smtp.dns_name,
         "web_balancer": outside.web.dns_name,

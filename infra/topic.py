@@ -14,7 +14,6 @@ from infra.iam import Statement, StatementFor
 PUBLISHERS: Final = (
     "budgets.amazonaws.com",
     "cloudwatch.amazonaws.com",
-    "codedeploy.amazonaws.com",
     "events.amazonaws.com",
 )
 

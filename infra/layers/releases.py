@@ -71,8 +71,6 @@ def _release(
         route=below.edges.web.routes[name],
         task_role_arns=[below.fleet.task_roles[name].arn, below.fleet.execution.arn],
         alarm_names=rollback_names(settings.prefix, name, specs),
-        topic_arn=below.ground.topic.arn,
-        topic_key_arn=below.ground.watch_key.arn,
         after=[below.watch.alarms],
     )
     return BlueGreen(f"{settings.prefix}-{name}-release", args, opts)

@@ -70,7 +70,7 @@ def lay(settings: Settings, ground: Ground, opts: ResourceOptions) -> Stores:
         apps={app: _queue(settings, f"app-{app}", key, opts) for app in _apps(settings)},
         mail_bucket=bucket,
         backups=_backups(settings, ground, key, opts),
-        table=Table(f"{prefix}-once", TableArgs(protect=settings.protect, key_arn=ground.data_key.arn), opts),
+        table=Table(f"{prefix}-once", TableArgs(protect=settings.protect, key_arn=key), opts),
         secrets={name: _secret(settings, ground, name, opts) for name in SECRETS},
         ses=_ses(settings, ground, events, opts),
         receipt=_receipt(settings, ground, arrivals, bucket, opts) if arrivals else None,

@@ -115,7 +115,7 @@ def _policies(watched: Watched) -> Mapping[ServiceName, Sequence[Policy]]:
 def _scale(
     settings: Settings, fleet: Fleet, name: ServiceName, policies: Sequence[Policy], opts: ResourceOptions
 ) -> None:
-    forecast = "ForecastOnly" if settings.release.predictive_scaling and name == "relay" else None
+    forecast = "ForecastAndScale" if settings.release.predictive_scaling and name == "relay" else None
     args = ScalingArgs(
         service=settings.services[name],
         cluster_name=fleet.cluster.name,

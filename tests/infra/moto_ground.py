@@ -162,7 +162,7 @@ def make_bucket_notification(cloud: Cloud, _name: str, inputs: Values) -> Made:
 
 def make_table(cloud: Cloud, name: str, inputs: Values) -> Made:
     physical = inputs.get("name", name + SUFFIX)
-    parameters = {
+    parameters: Values = {
         "TableName": physical,
         "BillingMode": inputs["billingMode"],
         "AttributeDefinitions": [
@@ -170,12 +170,11 @@ def make_table(cloud: Cloud, name: str, inputs: Values) -> Made:
         ],
         "KeySchema": [{"AttributeName": inputs["hashKey"], "KeyType": "HASH"}],
         "DeletionProtectionEnabled": inputs["deletionProtectionEnabled"],
-        "SSESpecification": {
-            "Enabled": True,
-            "SSEType": "KMS",
-            "KMSMasterKeyId": inputs["serverSideEncryption"]["kmsKeyArn"],
-        },
     }
+    sealed = inputs["serverSideEncryption"]
+    if sealed["enabled"]:
+        own = {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": sealed["kmsKeyArn"]}
+        parameters["SSESpecification"] = own
     arn = cloud.do("dynamodb", "CreateTable", parameters)["TableDescription"]["TableArn"]
     ttl = {"Enabled": inputs["ttl"]["enabled"], "AttributeName": inputs["ttl"]["attributeName"]}
     cloud.do("dynamodb", "UpdateTimeToLive", {"TableName": physical, "TimeToLiveSpecification": ttl})

@@ -14,7 +14,6 @@ from tests.infra import contract
 from tests.infra.programs import declare
 
 NAME = "smtp-proxy-prod-api"
-TOPIC = "arn:aws:sns:us-east-1:1:alarms"
 BODY = """
 from infra.deployment import BlueGreen, BlueGreenArgs
 from infra.placement import Placement
@@ -39,7 +38,7 @@ args = BlueGreenArgs(
 release = BlueGreen("smtp-proxy-prod-api", args, opts)
 pulumi.export("release", [release.application, release.group, release.deployment_id])
 """
-WATCHED = 'alarm_names=["errors", "slow"], topic_arn="arn:aws:sns:us-east-1:1:alarms", topic_key_arn="key"'
+WATCHED = 'alarm_names=["errors", "slow"]'
 PLAIN = "canary_percent=50, canary_minutes=1, termination_minutes=0, limit_minutes=20"
 
 
@@ -96,13 +95,6 @@ def test_a_release_is_a_canary_that_failures_and_alarms_take_back(graph: Graph) 
         },
         "autoRollbackConfiguration": {"enabled": True, "events": ["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_ALARM"]},
         "alarmConfiguration": {"enabled": True, "alarms": ["errors", "slow"], "ignorePollAlarmFailure": False},
-        "triggerConfigurations": [
-            {
-                "triggerName": NAME,
-                "triggerTargetArn": TOPIC,
-                "triggerEvents": ["DeploymentFailure", "DeploymentRollback", "DeploymentStop", "DeploymentSuccess"],
-            }
-        ],
     }
 
 
@@ -110,7 +102,6 @@ def test_a_stack_may_hurry_and_watch_nothing(plain: Graph) -> None:
     assert canary(plain)["trafficRoutingConfig"]["timeBasedCanary"] == {"percentage": 50, "interval": 1}
     found = group(plain)
     assert found["alarmConfiguration"] == {"enabled": False, "alarms": [], "ignorePollAlarmFailure": False}
-    assert found["triggerConfigurations"] == []
     terminate = found["blueGreenDeploymentConfig"]["terminateBlueInstancesOnDeploymentSuccess"]
     assert terminate == {"action": "TERMINATE", "terminationWaitTimeInMinutes": 0}
     assert [s["Sid"] for s in permissions(plain)] == ["Service", "TaskSets", "Traffic", "Rules", "Look", "StartTasks"]
@@ -186,8 +177,6 @@ def test_the_role_can_release_this_service_and_nothing_else(graph: Graph) -> Non
             ],
             "*",
         ),
-        ("Tell", ["sns:Publish"], TOPIC),
-        ("TellInSecret", ["kms:Decrypt", "kms:GenerateDataKey*"], "key"),
         ("StartTasks", ["iam:PassRole"], ["arn:aws:iam::1:role/api", "arn:aws:iam::1:role/start"]),
     ]
     found = permissions(graph)

@@ -281,7 +281,7 @@ def test_a_key_is_used_by_way_of_the_service_that_keeps_the_data(graph: Graph) -
         ("api", "mail"): ["s3", "sqs"],
         ("api", "secrets"): ["secretsmanager"],
         ("console", "secrets"): ["secretsmanager"],
-        ("renewer", "mail"): ["s3"],
+        ("renewer", "mail"): ["dynamodb", "s3"],
         ("renewer", "secrets"): ["secretsmanager"],
         ("operator", "mail"): ["sqs"],
         ("operator", "secrets"): ["secretsmanager"],

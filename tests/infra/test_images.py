@@ -102,7 +102,7 @@ def test_packages_are_a_layer_of_their_own_before_the_code() -> None:
     assert "--frozen" in builder[install]
     assert '--only-group "${ROOM}"' in builder[install]
     assert re.findall(r"--mount=(\S+)", builder[install]) == [
-        "type=cache,target=/root/.cache/uv",
+        "type=cache,target=/var/cache/uv",
         "type=bind,source=pyproject.toml,target=pyproject.toml",
         "type=bind,source=uv.lock,target=uv.lock",
     ]

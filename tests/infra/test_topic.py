@@ -8,7 +8,7 @@ from tests.infra.programs import declare
 
 NAME = "smtp-proxy-prod-alarms"
 TOPIC = f"arn:aws:sns:${{region}}:${{account}}:${{{NAME}.arn}}"
-SERVICES = ["budgets.amazonaws.com", "cloudwatch.amazonaws.com", "codedeploy.amazonaws.com", "events.amazonaws.com"]
+SERVICES = ["budgets.amazonaws.com", "cloudwatch.amazonaws.com", "events.amazonaws.com"]
 BODY = """
 from infra.keys import Key, KeyArgs
 from infra.topic import Topic, TopicArgs, key_statement

@@ -39,13 +39,6 @@ def test_codedeploy_moves_the_web_from_one_colour_to_the_other(stack: Graph, nam
             "ignorePollAlarmFailure": False,
             "alarms": [f"{prefix(stack)}-{name}-{alarm}" for alarm in alarms],
         },
-        "triggerConfigurations": [
-            {
-                "triggerName": full,
-                "triggerTargetArn": arn(stack, "sns", "alarms"),
-                "triggerEvents": ["DeploymentFailure", "DeploymentRollback", "DeploymentStop", "DeploymentSuccess"],
-            }
-        ],
     }
     there = {node.inputs.get("name") for node in stack.of_type("aws:cloudwatch/metricAlarm:MetricAlarm")}
     assert set(group.inputs["alarmConfiguration"]["alarms"]) <= there

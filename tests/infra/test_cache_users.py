@@ -92,6 +92,8 @@ def server(request: pytest.FixtureRequest) -> Iterator[tuple[Valkey, bool]]:
     assert shared.say("ACL SETUSER keeper on >open ~* &* +@all") == "+OK"
     yield shared, cluster
     assert shared.say("AUTH keeper open", "ACL SETUSER default reset on nopass ~* &* +@all") == "+OK"
+    # Other files use the same server.
+    assert shared.say("FLUSHALL") == "+OK"
 
 
 @asynccontextmanager

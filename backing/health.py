@@ -19,7 +19,7 @@ async def serving(
     port: int,
     ready: Callable[[], bool],
     registry: CollectorRegistry,
-    remarks: Callable[[], Mapping[str, str]] = dict,
+    remarks: Callable[[], Mapping[str, object]] = dict,
 ) -> AsyncIterator[tuple[str, int]]:
     """Serve the endpoint while the block runs; gives the address it is bound to.
 
@@ -28,7 +28,7 @@ async def serving(
         port: port to bind, 0 for any free one.
         ready: whether new work is welcome; False makes /readyz answer 503.
         registry: what /metrics shows.
-        remarks: what /readyz says besides, such as what the process has to do without.
+        remarks: what /readyz says besides, such as what the process has to do without; it decides nothing.
     """
 
     async def livez(_: web.Request) -> web.Response:
@@ -36,7 +36,7 @@ async def serving(
 
     async def readyz(_: web.Request) -> web.Response:
         state = ready()
-        answer = {"status": "ready" if state else "draining", **remarks()}
+        answer = {"status": "ready" if state else "draining", "version": version(), **remarks()}
         return web.json_response(answer, status=200 if state else 503)
 
     async def metrics(_: web.Request) -> web.Response:

@@ -1,6 +1,7 @@
 """A development CA and the server certificate it signs. `python -m local.certificates FOLDER [--rsa] [NAME ...]`."""
 
 import ipaddress
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ NAMES = (
     x509.IPAddress(ipaddress.ip_address("::1")),
 )
 FILES = ("ca.pem", "ca.key", "server.pem", "server.key")
+RECORD = "server.json"
 
 
 class UnusableCertificates(Exception):  # noqa: N818 - reads as a sentence where it is raised
@@ -196,11 +198,33 @@ def ensure(folder: Path, new_key: Callable[[], Key], now: datetime, names: Seque
     return f"certificates in {folder} had expired on {ends:%Y-%m-%d}; new ones were made: trust the new ca.pem"
 
 
+def describe(folder: Path, now: datetime) -> None:
+    """Leave word of the server certificate for the API, as a renewer does where there is one."""
+    certificate = x509.load_pem_x509_certificates((folder / "server.pem").read_bytes())[0]
+    alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    names = alternatives.get_values_for_type(x509.DNSName)
+    told = {
+        "host": names[0],
+        "names": sorted(names),
+        "not_before": certificate.not_valid_before_utc.isoformat(),
+        "not_after": certificate.not_valid_after_utc.isoformat(),
+        "issuer": certificate.issuer.rfc4514_string(),
+        "source": "local",
+        "due_at": certificate.not_valid_after_utc.isoformat(),
+        "due_because": "the first start after its end makes a new one",
+        "checked_at": now.isoformat(),
+        "result": "kept",
+    }
+    _replace(folder / RECORD, json.dumps(told).encode(), 0o644)
+
+
 def main(arguments: list[str]) -> int:
     """Do that for a folder."""
     try:
+        folder, now = Path(arguments[0]), datetime.now(UTC)
         names = [word for word in arguments[1:] if word != "--rsa"]
-        print(ensure(Path(arguments[0]), rsa_2048 if "--rsa" in arguments else elliptic, datetime.now(UTC), names))
+        print(ensure(folder, rsa_2048 if "--rsa" in arguments else elliptic, now, names))
+        describe(folder, now)
     except UnusableCertificates as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -139,10 +139,12 @@ def product_environment(ground: Ground) -> dict[str, str]:
         "DATABASE_URL": f"postgresql://{USER}@{LOOPBACK}:{ground.ports['postgres']}/{DATABASE}",
         "PGPASSFILE": str(places.pgpass),
         "HEALTH_HOST": LOOPBACK,
-        # A webhook may go to a receiver on this machine.
+        # A webhook may go to a receiver on this machine, and mail to a provider here.
         "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
+        "PROVIDER_ALLOWED_NETWORKS": "127.0.0.0/8 ::1",
         "RELAY_CERTIFICATE_FILE": str(places.certificates / "server.pem"),
         "RELAY_PRIVATE_KEY_FILE": str(places.certificates / "server.key"),
+        "CERTIFICATE_RECORD_FILES": str(places.certificates / "server.json"),
     }
 
 

@@ -24,6 +24,19 @@ class Bundle:
     source: str
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a store has.
+
+    Attributes:
+        content: a bundle; or why what is there is none.
+        version: of the secret; None where a store has no versions.
+    """
+
+    content: Bundle | str
+    version: str | None = None
+
+
 def encode(bundle: Bundle) -> str:
     """Write a bundle as JSON."""
     material = bundle.material

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from backing.certificates.bundle import IMPORTED, Bundle
+from backing.certificates.bundle import IMPORTED, Bundle, Kept
 from backing.certificates.material import Material
 from mail.errors import Unavailable
 
@@ -29,10 +29,16 @@ def replace(file: Path, content: bytes, mode: int) -> None:
 
 
 class TextFile:
-    """A text that is for its owner only."""
+    """A text in a file.
 
-    def __init__(self, file: Path) -> None:
+    Args:
+        file: where.
+        mode: whom it is for; by default, for its owner only.
+    """
+
+    def __init__(self, file: Path, mode: int = KEY_MODE) -> None:
         self._file = file
+        self._mode = mode
 
     async def read(self) -> str | None:
         """Read it; None where there is none.
@@ -53,7 +59,7 @@ class TextFile:
         Raises:
             Unavailable: it cannot be written.
         """
-        await _replace_all([(self._file, text.encode(), KEY_MODE)])
+        await _replace_all([(self._file, text.encode(), self._mode)])
 
 
 class PairOfFiles:
@@ -68,7 +74,7 @@ class PairOfFiles:
         self._chain, self._key = folder / f"{name}.pem", folder / f"{name}.key"
         self._about = TextFile(folder / f"{name}.source")
 
-    async def read(self) -> Bundle | None:
+    async def read(self) -> Kept | None:
         """Read them; None where one is missing.
 
         Raises:
@@ -81,7 +87,7 @@ class PairOfFiles:
             return None
         except OSError as fault:
             raise Unavailable(f"{self._chain} or its key cannot be read: {fault}") from fault
-        return Bundle(Material(chain, key), (), source or IMPORTED)
+        return Kept(Bundle(Material(chain, key), (), source or IMPORTED))
 
     async def write(self, bundle: Bundle) -> None:
         """Replace them, the key first; who reads one of each in between waits for the rest.

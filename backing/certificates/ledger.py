@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import os
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -126,7 +127,7 @@ class FileLedger:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._lock: int | None = None
+        self._lock = ExitStack()
 
     async def look(self) -> str:
         """Give what the last run left; empty where there was none."""
@@ -141,7 +142,7 @@ class FileLedger:
         except BlockingIOError:
             os.close(lock)
             raise Busy(f"another run holds {self._file.with_suffix('.lock')}") from None
-        self._lock = lock
+        self._lock.callback(os.close, lock)
         return self._read()
 
     async def save(self, memory: str) -> None:
@@ -156,9 +157,7 @@ class FileLedger:
         try:
             await self.save(memory)
         finally:
-            if self._lock is not None:
-                os.close(self._lock)
-                self._lock = None
+            self._lock.close()
 
     def _read(self) -> str:
         try:

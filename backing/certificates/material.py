@@ -1,5 +1,6 @@
 """A certificate with its key, as values from wherever they come, and whether the pair is fit to be served."""
 
+import os
 import ssl
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 _SERVER_USES: Final = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
+# What a certificate makes of who reads it whose parts are not what they should be.
+_UNREADABLE: Final = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension)
 
 
 class BadCertificate(Exception):  # noqa: N818 - a fact about a certificate
@@ -83,7 +86,7 @@ def read_leaf(chain: bytes) -> Leaf:
     try:
         leaf = x509.load_pem_x509_certificates(chain)[0]
         return Leaf(_names(leaf), leaf.not_valid_before_utc, leaf.not_valid_after_utc, leaf.issuer.rfc4514_string())
-    except (ValueError, UnsupportedAlgorithm):
+    except _UNREADABLE:
         raise BadCertificate("is not a PEM certificate") from None
 
 
@@ -100,20 +103,39 @@ def examine(material: Material, now: datetime) -> Certificate:
         raise BadCertificate("is not a PEM certificate") from None
     leaf = chain[0]
     try:
-        _check_dates(leaf, now)
+        if why := date_fault(leaf.not_valid_before_utc, leaf.not_valid_after_utc, now):
+            raise BadCertificate(why)
         _check_use(leaf)
         _check_order(chain)
         _check_key(leaf, material.key)
         return Certificate(material, _names(leaf), leaf.not_valid_before_utc, leaf.not_valid_after_utc, leaf)
-    except (ValueError, UnsupportedAlgorithm):
+    except _UNREADABLE:
         raise BadCertificate("has parts that cannot be read") from None
 
 
-def _check_dates(leaf: x509.Certificate, now: datetime) -> None:
-    if leaf.not_valid_after_utc <= now:
-        raise BadCertificate(f"expired on {_day(leaf.not_valid_after_utc)}")
-    if leaf.not_valid_before_utc > now:
-        raise BadCertificate(f"is not valid before {_day(leaf.not_valid_before_utc)}")
+def load(context: ssl.SSLContext, material: Material) -> None:
+    """Give a context its certificate. OpenSSL's function for it reads files; this one is never on a disk.
+
+    Raises:
+        BadCertificate: OpenSSL takes it for none.
+    """
+    file = os.memfd_create("certificate")
+    try:
+        with os.fdopen(file, "wb", closefd=False) as stream:
+            stream.writelines((material.chain, b"\n", material.key))
+        # The empty password keeps OpenSSL from asking for one on the terminal.
+        context.load_cert_chain(f"/proc/self/fd/{file}", password="")
+    except ssl.SSLError as error:
+        raise BadCertificate(f"cannot be served: {reason(error)}") from None
+    finally:
+        os.close(file)
+
+
+def date_fault(begins_at: datetime, expires_at: datetime, now: datetime) -> str | None:
+    """Say what is wrong with the dates of a certificate, if anything."""
+    if expires_at <= now:
+        return f"expired on {_day(expires_at)}"
+    return f"is not valid before {_day(begins_at)}" if begins_at > now else None
 
 
 def _day(moment: datetime) -> str:

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from backing.certificates.bundle import Bundle, decode, encode
-from backing.certificates.material import examine
+from backing.certificates.bundle import Bundle, Kept, decode, encode
+from backing.certificates.material import BadCertificate, examine
 from backing.certificates.secrets import Secret
 from backing.ids import now
 from backing.sqs import FAULTS
@@ -30,8 +30,8 @@ class Texts(Protocol):
 class Store(Protocol):
     """Keeps a certificate with its key; both methods raise `Unavailable`."""
 
-    async def read(self) -> Bundle | None:
-        """Give it, or None; raises `BadCertificate` where something else is kept."""
+    async def read(self) -> Kept | None:
+        """Give what is kept, or None."""
         ...
 
     async def write(self, bundle: Bundle) -> None:
@@ -45,10 +45,15 @@ class SecretStore:
     def __init__(self, secret: Secret) -> None:
         self._secret = secret
 
-    async def read(self) -> Bundle | None:
-        """Give it, or None; raises `BadCertificate` where something else is kept."""
-        text = await self._secret.read()
-        return None if text is None else decode(text)
+    async def read(self) -> Kept | None:
+        """Give what is kept, or None."""
+        version = await self._secret.version()
+        if version is None:
+            return None
+        try:
+            return Kept(decode(version.text), version.id)
+        except BadCertificate as fault:
+            return Kept(str(fault), version.id)
 
     async def write(self, bundle: Bundle) -> None:
         """Make another the current version."""

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final, Self
 import structlog
 from prometheus_client import Counter
 
+from backing.certificates.bootstrap import bootstrap
 from backing.certificates.bundle import Bundle, decode
 from backing.certificates.material import BadCertificate, BadKey, examine
 from backing.certificates.secrets import Secret, Stage
 from backing.ids import now
 from backing.settings import ConfigurationError
 from mail.errors import Unavailable
-from relay.certificates.bootstrap import bootstrap
 from relay.certificates.files import clients_of, read_authority
 from relay.certificates.tls import FALLBACK, BadAuthority, Certificates
 from relay.settings import RelaySettings

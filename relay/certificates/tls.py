@@ -1,16 +1,15 @@
 """What handshakes are served with: versions and ciphers, a certificate for each name, and whose clients are trusted."""
 
-import os
 import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from backing import ids
-from backing.certificates.material import BadCertificate, Certificate, Material, examine, reason
+from backing.certificates.material import Certificate, Material, examine, load
 from relay.settings import ClientCertificates
 
 # Where the certificate for unknown names, and for clients that give none, is kept among the others.
@@ -182,15 +181,15 @@ class Certificates:
 
     def _context(self, certificate: Certificate, mode: ClientCertificates, clients: Clients) -> ssl.SSLContext:
         context = _context()
-        _load(context, certificate.material)
+        load(context, certificate.material)
         if mode != "off":
             _trust(context, clients.authority)
         context.verify_mode = _VERIFY[mode]
 
-        def choose(tls: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+        def choose(tls: Any, name: str | None, _: ssl.SSLContext) -> None:
             """Serve the certificate that has the name (RFC 6066, 3); an unknown one gets the fallback, not an alert."""
-            if isinstance(tls, ServerTLS):
-                tls.sni = name
+            # It is a ServerTLS, since the context is ours.
+            tls.sni = name
             if name and (served := self._find(name)):
                 tls.context = served.contexts[mode]
 
@@ -225,24 +224,6 @@ def _context() -> ssl.SSLContext:
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
     return context
-
-
-def _load(context: ssl.SSLContext, material: Material) -> None:
-    """Give a context its certificate. OpenSSL's function for it reads files; this one is never on a disk."""
-    file = os.memfd_create("certificate")
-    try:
-        _write(file, (material.chain, b"\n", material.key))
-        # The empty password keeps OpenSSL from asking for one on the terminal.
-        context.load_cert_chain(f"/proc/self/fd/{file}", password="")
-    except ssl.SSLError as error:
-        raise BadCertificate(f"cannot be served: {reason(error)}") from None
-    finally:
-        os.close(file)
-
-
-def _write(file: int, pieces: Iterable[bytes]) -> None:
-    with os.fdopen(file, "wb", closefd=False) as stream:
-        stream.writelines(pieces)
 
 
 def _trust(context: ssl.SSLContext, authority: bytes) -> None:

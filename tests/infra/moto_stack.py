@@ -1,6 +1,8 @@
 """A stack as moto has it, and what tests ask of it."""
 
 import json
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +41,16 @@ class Told:
         family = f"smtp-proxy-{self.stack.name}-{role}"
         task = self.stack.ask("ecs", "DescribeTaskDefinition", taskDefinition=family)["taskDefinition"]
         return {one["name"]: one["value"] for one in task["containerDefinitions"][0]["environment"]}
+
+
+@contextmanager
+def in_plaintext(told: Told) -> Generator[None]:
+    """moto speaks no TLS, and that is what the bucket's policy refuses."""
+    bucket = told.of("relay")["BODY_BUCKET"]
+    policy = told.stack.ask("s3", "GetBucketPolicy", Bucket=bucket)["Policy"]
+    told.stack.ask("s3", "DeleteBucketPolicy", Bucket=bucket)
+    yield
+    told.stack.ask("s3", "PutBucketPolicy", Bucket=bucket, Policy=policy)
 
 
 def network_of(name: str) -> str:

@@ -3,7 +3,6 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -12,6 +11,7 @@ import pytest
 
 from backing.aws import Aws
 from backing.certificates.ledger import Busy, TableLedger
+from backing.certificates.record import TableText
 from backing.certificates.secrets import Secret
 from backing.route53 import Zone
 from backing.s3 import Bodies
@@ -22,7 +22,7 @@ from infra.flows import flows
 from infra.project import Project
 from tests.infra.moto_cloud import SUFFIX, Builder, Cloud
 from tests.infra.moto_resources import MAKERS, WITHOUT
-from tests.infra.moto_stack import Stack, Told, network_of, opened, refuses_plaintext, texts_at
+from tests.infra.moto_stack import Stack, Told, in_plaintext, network_of, opened, refuses_plaintext, texts_at
 
 ACCOUNTS = {"dev": "200000000002", "prod": "300000000003"}
 BODY = b"Subject: one\r\n\r\nbody\r\n"
@@ -345,28 +345,18 @@ def told(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Told:
     return Told(stack)
 
 
-@pytest.fixture
-def _in_plaintext(told: Told) -> Iterator[None]:
-    """moto speaks no TLS, and that is what the bucket's policy refuses."""
-    bucket = told.of("relay")["BODY_BUCKET"]
-    policy = told.stack.ask("s3", "GetBucketPolicy", Bucket=bucket)["Policy"]
-    told.stack.ask("s3", "DeleteBucketPolicy", Bucket=bucket)
-    yield
-    told.stack.ask("s3", "PutBucketPolicy", Bucket=bucket, Policy=policy)
-
-
 @pytest.mark.anyio
-@pytest.mark.usefixtures("_in_plaintext")
 async def test_what_the_relay_queues_and_stores_the_worker_finds(told: Told) -> None:
     relay, worker = told.of("relay"), told.of("worker")
     aws = Aws(relay["AWS_REGION"])
     async with aws.sqs() as client, aws.direct_sqs(client) as direct, aws.s3() as s3:
         assert await Queue(client, relay["QUEUE_URL"], direct).send([Outgoing("job", "account")]) == [None]
-        place = await Bodies(s3, relay["BODY_BUCKET"]).put(MESSAGE, BODY)
         queue = Queue(client, worker["QUEUE_URL"], direct)
         assert [message.text for message in await queue.receive(1, 0, 30)] == ["job"]
-        assert await Bodies(s3, worker["BODY_BUCKET"]).get(place) == BODY
-        await Bodies(s3, worker["BODY_BUCKET"]).delete(place)
+        with in_plaintext(told):
+            place = await Bodies(s3, relay["BODY_BUCKET"]).put(MESSAGE, BODY)
+            assert await Bodies(s3, worker["BODY_BUCKET"]).get(place) == BODY
+            await Bodies(s3, worker["BODY_BUCKET"]).delete(place)
 
 
 @pytest.mark.anyio
@@ -381,7 +371,7 @@ async def test_the_key_that_is_prepared_is_the_one_that_services_read(told: Told
 
 @pytest.mark.anyio
 async def test_the_renewer_takes_its_lock_and_proves_the_name_in_the_zone(told: Told) -> None:
-    renewer, relay = told.of("renewer"), told.of("relay")
+    renewer, relay, api = told.of("renewer"), told.of("relay"), told.of("api")
     challenge = f"_acme-challenge.{renewer['CERTIFICATE_NAMES']}"
     aws = Aws(renewer["AWS_REGION"])
     async with aws.dynamodb() as dynamodb, aws.route53() as route53, aws.secrets() as secrets:
@@ -391,6 +381,8 @@ async def test_the_renewer_takes_its_lock_and_proves_the_name_in_the_zone(told: 
             await ledger.take()
         await ledger.release("renewed")
         assert await ledger.look() == "renewed"
+        await TableText(dynamodb, renewer["LOCK_TABLE"], renewer["CERTIFICATE_NAMES"]).write("record")
+        assert await TableText(dynamodb, api["CERTIFICATE_TABLE"], api["CERTIFICATE_HOSTS"]).read() == "record"
         zone = Zone(route53, renewer["DNS_ZONE_ID"], look_seconds=0.01)
         await zone.publish({challenge: ["proof"]}, 30)
         assert texts_at(told.stack, renewer["DNS_ZONE_ID"], challenge) == ['"proof"']

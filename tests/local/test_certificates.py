@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from backing.certificates.record import Record, decode
 from local import certificates
 from local.__main__ import main
 from local.certificates import Key, elliptic, ensure, rsa_2048
@@ -107,6 +108,21 @@ def test_more_names_come_from_the_authority_that_is_trusted_already(tmp_path: Pa
 def test_the_command_takes_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert certificates.main([str(tmp_path / "certs"), "--rsa", "smtp.test"]) == 0
     assert names_of(tmp_path / "certs") == ["localhost", "smtp.test"]
+    told = decode((tmp_path / "certs" / "server.json").read_text())
+    assert told
+    (leaf, _) = x509.load_pem_x509_certificates((tmp_path / "certs" / "server.pem").read_bytes())
+    assert told == Record(
+        host="localhost",
+        names=("localhost", "smtp.test"),
+        not_before=leaf.not_valid_before_utc,
+        not_after=leaf.not_valid_after_utc,
+        issuer=leaf.issuer.rfc4514_string(),
+        source="local",
+        due_at=leaf.not_valid_after_utc,
+        due_because="the first start after its end makes a new one",
+        checked_at=told.checked_at,
+        result="kept",
+    )
     assert main(["trust", "--state", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     commands = [line for line in said.splitlines() if line.startswith("  ")]

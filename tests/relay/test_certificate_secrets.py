@@ -72,6 +72,7 @@ async def polled(files: Files, safe: Safe, *names: str, **changes: Any) -> Async
     chosen = settings(files, **changes)
     async with Aws(REGION).secrets() as client:
         places = CertificateSecrets.of(client, chosen)
+        assert places
         first = await first_certificates(places, chosen)
         async with relay(files, served=first, **changes) as running:
             watch = SecretWatch(places, first, running.house.metrics.certificate_reloads, 0.1)
@@ -234,6 +235,13 @@ async def test_the_clients_authority_may_be_a_secret(files: Files, safe: Safe) -
                 writer.transport.abort()
 
         assert (await lets_in(known), await lets_in(new)) == (True, False)
+
+        async def unchanged() -> bool:
+            # The same once more, which is new to a watch that has looked before.
+            await asyncio.to_thread(safe.put, "clients", known.cert_pem.bytes().decode())
+            return reloads(running, "unchanged") > 0
+
+        await eventually(unchanged, 10)
         await asyncio.to_thread(safe.put, "clients", "no PEM")
         await until(lambda: reloads(running, "refused") == 1)
         assert await lets_in(known)
@@ -262,6 +270,8 @@ async def test_the_clients_authority_may_be_a_file_beside_secrets(files: Files, 
         # The watch over the file leaves alone what is from secrets.
         assert running.house.certificates.places == {FALLBACK}
     assert not CertificateFiles.of(settings(files, relay_certificate_secrets=("tls",)))
+    async with Aws(REGION).secrets() as client:
+        assert not CertificateSecrets.of(client, settings(files))
 
 
 async def test_challenges_are_answered_from_the_cache(files: Files, valkey_url: str) -> None:

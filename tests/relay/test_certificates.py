@@ -15,7 +15,7 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 from structlog.testing import capture_logs
 
 from backing.certificates.material import BadCertificate, BadKey, Material, examine
@@ -150,6 +150,16 @@ async def test_another_client_authority_is_taken_up(files: Files, tmp_path: Path
         house, new = running.house, trustme.CA()
         watch = Watch(CertificateFiles.of(house.settings), house.certificates, house.metrics.certificate_reloads)
         async with watch.running():
+            before = house.certificates.current()
+
+            def unchanged() -> bool:
+                # The same once more, in one go, which is new to a watch that has looked before.
+                old.cert_pem.write_to_path(tmp_path / "next.pem")
+                (tmp_path / "next.pem").rename(tmp_path / "clients.pem")
+                return reloads(running, "unchanged") > 0
+
+            await until(unchanged)
+            assert house.certificates.current() is before
             (tmp_path / "clients.pem").write_bytes(b"garbage")
             await until(lambda: reloads(running, "refused") == 1)
             assert await outcome(running, files.trust(), old.issue_cert("a.example"), implicit=True) == ("a.example",)
@@ -216,6 +226,32 @@ def test_a_certificate_must_be_for_servers_and_strong_enough() -> None:
     with pytest.raises(BadCertificate, match=r"^cannot be served: ee key too small$"):
         Certificates(self_made(rsa.generate_private_key(65_537, 1024)))  # noqa: S505 - that is the point
     assert Certificates(self_made(curve)).names == frozenset()
+
+
+def der(oid: x509.ObjectIdentifier) -> bytes:
+    """An identifier as it stands in a certificate (X.690, 8.19): none of its numbers here needs two octets."""
+    first, second, *others = map(int, oid.dotted_string.split("."))
+    return bytes([6, 1 + len(others), 40 * first + second, *others])
+
+
+def with_two_alternative_names(key: ec.EllipticCurvePrivateKey) -> Material:
+    """A certificate that nobody can make with the library, which reads it nevertheless."""
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+    other = x509.UnrecognizedExtension(ExtensionOID.ISSUER_ALTERNATIVE_NAME, names.public_bytes())
+    made = self_made(key, names, other)
+    octets = x509.load_pem_x509_certificate(made.chain).public_bytes(serialization.Encoding.DER)
+    changed = octets.replace(der(ExtensionOID.ISSUER_ALTERNATIVE_NAME), der(ExtensionOID.SUBJECT_ALTERNATIVE_NAME))
+    assert changed != octets
+    chain = x509.load_der_x509_certificate(changed).public_bytes(serialization.Encoding.PEM)
+    return Material(chain, made.key)
+
+
+def test_a_certificate_whose_parts_cannot_be_read_is_no_reason_to_break() -> None:
+    curve = ec.generate_private_key(ec.SECP256R1())
+    garbage = self_made(curve, x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"garbage"))
+    for what in (garbage, with_two_alternative_names(curve)):
+        with pytest.raises(BadCertificate, match=r"^has parts that cannot be read$"):
+            Certificates(what)
 
 
 async def test_a_folder_that_is_away_takes_no_certificate_with_it(files: Files, tmp_path: Path) -> None:

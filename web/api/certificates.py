@@ -1,11 +1,12 @@
-"""Certificates: what the secrets hold that relays serve from, for operators."""
+"""Certificates: what their renewers have left word of, for operators."""
+
+from dataclasses import asdict
 
 from fastapi import FastAPI
 from pydantic import Field
 
-from backing.certificates.bundle import Bundle, decode
-from backing.certificates.material import BadCertificate, BadKey, examine, read_leaf
-from backing.certificates.secrets import Secret
+from backing.certificates.record import Record, Result, decode
+from backing.certificates.store import Texts
 from backing.ids import now
 from mail.keys import Scope
 from web.api.caller import Calling
@@ -15,16 +16,25 @@ from web.house import House
 
 
 class CertificateShown(Given):
-    """A certificate, without its key."""
+    """A certificate, as the last run that looked after it found it."""
 
-    secret: str = Field(description="Secrets Manager's name of it.")
-    version: str | None = Field(description="Of the secret; null where nothing is in it yet.")
-    names: list[str] = Field(description="Host names that it is for.")
+    host: str = Field(description="The first of the names that it is wanted for, or the file of its record.")
+    names: list[str] = Field(description="Host names that it has.")
+    version: str | None = Field(description="Of the secret that it is kept in with its key; null in files.")
     not_before: Utc | None
     not_after: Utc | None
     issuer: str | None
-    source: str | None = Field(description="Directory of the ACME server that issued it, or `import`.")
+    source: str | None = Field(
+        description="Directory of the ACME server that issued it; `import` for one from elsewhere, `local` for the "
+        "development CA's."
+    )
     fault: str | None = Field(description="Why relays do not serve it; null where they do.")
+    due_at: Utc | None = Field(description="When it is or was to be renewed.")
+    due_because: str | None = Field(description="By its lifetime, by the ACME server's wish (ARI), or for want of one.")
+    checked_at: Utc | None = Field(description="End of the last run; null before the first.")
+    result: Result | None = Field(description="What came of that run.")
+    failures: int = Field(description="Attempts that failed since the last good one.")
+    failure: str | None = Field(description="What the last of them said.")
 
 
 class Certificates:
@@ -39,48 +49,14 @@ class Certificates:
         add(app, "certificates", (Operation.of(row),))
 
     async def listed(self, _caller: Calling) -> Listed[CertificateShown]:
-        """The certificates that relays find in Secrets Manager; none where they serve from files."""
-        return Listed[CertificateShown](items=[await _shown(each) for each in self._house.certificates], next=None)
+        """The relays' certificates, as those say who look after them; no key is read for it."""
+        told = [await _shown(host, record) for host, record in self._house.certificates.items()]
+        return Listed[CertificateShown](items=told, next=None)
 
 
-async def _shown(secret: Secret) -> CertificateShown:
-    version = await secret.version()
-    if version is None:
-        return _without(secret, None, "there is no such secret, or nothing in it yet")
-    try:
-        bundle = decode(version.text)
-        leaf = read_leaf(bundle.material.chain)
-    except BadCertificate as why:
-        return _without(secret, version.id, str(why))
-    return CertificateShown(
-        secret=secret.id,
-        version=version.id,
-        names=sorted(leaf.names),
-        not_before=leaf.begins_at,
-        not_after=leaf.expires_at,
-        issuer=leaf.issuer,
-        source=bundle.source,
-        fault=_fault(bundle),
-    )
-
-
-def _without(secret: Secret, version: str | None, fault: str) -> CertificateShown:
-    return CertificateShown(
-        secret=secret.id,
-        version=version,
-        names=[],
-        not_before=None,
-        not_after=None,
-        issuer=None,
-        source=None,
-        fault=fault,
-    )
-
-
-def _fault(bundle: Bundle) -> str | None:
-    """Why relays do not serve it, as they find themselves."""
-    try:
-        examine(bundle.material, now()).check_names(bundle.names)
-    except (BadCertificate, BadKey) as why:
-        return str(why)
-    return None
+async def _shown(host: str, kept: Texts) -> CertificateShown:
+    text = await kept.read()
+    missing = Record(host, fault="nothing is known of it before the first run of the renewer")
+    broken = Record(host, fault="its record cannot be read; the next run of the renewer writes it anew")
+    record = missing if text is None else decode(text) or broken
+    return CertificateShown.model_validate(asdict(record.at(now())))

@@ -21,9 +21,10 @@ from prometheus_client import CollectorRegistry
 from backing import log
 from backing.aws import Aws
 from backing.cache import Cache
-from backing.certificates.files import PairOfFiles, TextFile
+from backing.certificates.files import CERTIFICATE_MODE, PairOfFiles, TextFile
 from backing.certificates.ledger import Busy, FileLedger, Ledger, TableLedger
 from backing.certificates.material import BadCertificate, BadKey, Material
+from backing.certificates.record import Result, TableText
 from backing.certificates.secrets import Secret
 from backing.certificates.store import Backup, SecretStore, Store, Texts
 from backing.emf import Emf, standard_output
@@ -38,17 +39,18 @@ from worker.certificates.renewer import Means, Renewer
 from worker.certificates.server import AcmeServer
 from worker.certificates.settings import CertificateSettings
 from worker.certificates.solvers import DnsSolver, HttpSolver, Solver
-from worker.certificates.standing import Result, Standing, Wish
+from worker.certificates.standing import Standing, Wish
 
 _SERVICE: Final = "renewer"
 # In the folder of a renewer that keeps files; the relay reads the pair, and nothing else there.
-_PAIR, _ACCOUNT, _LEDGER = "server", "acme-account.json", "acme-runs.json"
+_PAIR, _ACCOUNT, _LEDGER, _RECORD = "server", "acme-account.json", "acme-runs.json", "server.json"
 _CODES: Final[Mapping[Result, int]] = {
     "renewed": os.EX_OK,
     "kept": os.EX_OK,
     "waiting": os.EX_TEMPFAIL,
     "busy": os.EX_TEMPFAIL,
     "failed": os.EX_UNAVAILABLE,
+    "imported": os.EX_OK,
 }
 
 
@@ -111,11 +113,11 @@ async def run(settings: CertificateSettings, asked: argparse.Namespace) -> int:
 async def furnish(stack: AsyncExitStack, settings: CertificateSettings) -> Desk:
     """Open what the renewer leans on."""
     aws, registry = Aws(settings.aws_region), CollectorRegistry()
-    store, texts, ledger = await places(stack, settings, aws)
+    places = await found(stack, settings, aws)
     bucket = settings.certificate_backup_bucket
     backup = Backup(await stack.enter_async_context(aws.s3()), bucket) if bucket else None
     solver = await stack.enter_async_context(solving(settings, aws))
-    book = AccountBook(texts, settings.acme_directory_url)
+    book = AccountBook(places.accounts, settings.acme_directory_url)
     server = AcmeServer(settings.acme_directory_url, book, settings.acme_email, settings.acme_seconds)
     wish = Wish(
         settings.certificate_names,
@@ -126,20 +128,36 @@ async def furnish(stack: AsyncExitStack, settings: CertificateSettings) -> Desk:
     )
     emf = Emf(registry, settings.metrics_namespace, _SERVICE, standard_output)
     tell = emf.flush if settings.metrics_emf else lambda: None
-    means = Means(store, ledger, server, solver, CertificateMetrics(registry), tell, backup)
+    metrics = CertificateMetrics(registry)
+    means = Means(places.store, places.ledger, places.record, server, solver, metrics, tell, backup)
     return Desk(settings, Renewer(wish, means), server)
 
 
-async def places(stack: AsyncExitStack, settings: CertificateSettings, aws: Aws) -> tuple[Store, Texts, Ledger]:
-    """Where the certificate, the account and the lock are: in AWS, or in a folder."""
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the certificate, the accounts, the lock, and what everybody may know are."""
+
+    store: Store
+    accounts: Texts
+    ledger: Ledger
+    record: Texts
+
+
+async def found(stack: AsyncExitStack, settings: CertificateSettings, aws: Aws) -> Places:
+    """Give where all of it is: in AWS, or in a folder."""
     if settings.certificate_folder:
         folder = Path(settings.certificate_folder)
-        return PairOfFiles(folder, _PAIR), TextFile(folder / _ACCOUNT), FileLedger(folder / _LEDGER)
+        store, accounts, record = PairOfFiles(folder, _PAIR), folder / _ACCOUNT, folder / _RECORD
+        return Places(store, TextFile(accounts), FileLedger(folder / _LEDGER), TextFile(record, CERTIFICATE_MODE))
     secrets = await stack.enter_async_context(aws.secrets())
-    table = await stack.enter_async_context(aws.dynamodb())
-    ledger = TableLedger(table, settings.lock_table, f"lock#acme#{settings.certificate_names[0]}")
-    certificate, account = settings.certificate_secret, settings.acme_account_secret
-    return SecretStore(Secret(secrets, certificate)), Secret(secrets, account), ledger
+    client = await stack.enter_async_context(aws.dynamodb())
+    table, host = settings.lock_table, settings.certificate_names[0]
+    return Places(
+        SecretStore(Secret(secrets, settings.certificate_secret)),
+        Secret(secrets, settings.acme_account_secret),
+        TableLedger(client, table, f"lock#acme#{host}"),
+        TableText(client, table, host),
+    )
 
 
 @asynccontextmanager

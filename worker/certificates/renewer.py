@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
@@ -11,7 +11,8 @@ import structlog
 from backing.certificates.bundle import IMPORTED, Bundle
 from backing.certificates.ledger import Busy, Ledger
 from backing.certificates.material import BadCertificate, BadKey, Certificate, Material, examine
-from backing.certificates.store import Backup, Store
+from backing.certificates.record import Record, Result, decode, encode
+from backing.certificates.store import Backup, Store, Texts
 from backing.ids import now
 from backing.metrics import CertificateMetrics
 from mail.errors import Unavailable
@@ -20,9 +21,10 @@ from worker.certificates.due import Window, decide
 from worker.certificates.faults import Later, Rejected
 from worker.certificates.keys import new_key, pem, request
 from worker.certificates.memory import Memory, remembered, written
+from worker.certificates.report import report
 from worker.certificates.server import AcmeServer
 from worker.certificates.solvers import Solver
-from worker.certificates.standing import Outcome, Standing, Wish
+from worker.certificates.standing import Outcome, Standing, Wish, examined
 
 # Refusals in one run after which it gives up: Let's Encrypt allows five failed validations of a name in an hour.
 _REFUSALS: Final = 3
@@ -35,6 +37,7 @@ class Means:
     Attributes:
         store: where the certificate is kept.
         ledger: the lock, and what is known from runs before.
+        record: what everybody may know.
         server: the ACME server.
         solver: proves the names.
         metrics: what is counted.
@@ -44,6 +47,7 @@ class Means:
 
     store: Store
     ledger: Ledger
+    record: Texts
     server: AcmeServer
     solver: Solver
     metrics: CertificateMetrics
@@ -67,6 +71,7 @@ class Renewer:
         self._sleep = sleep
         self._memory = Memory()
         self._issued: Bundle | None = None
+        self._windows: dict[int, Window | None] = {}
         self._log = structlog.get_logger()
 
     async def renew(self, *, force: bool = False, revoke: bool = False) -> Outcome:
@@ -84,6 +89,8 @@ class Renewer:
             self._metrics.failures.inc()
             self._log.error("certificate not looked after", names=self._wish.names, reason=str(fault))
             outcome = Outcome("failed", str(fault))
+        if outcome.result != "busy":
+            await self._report(outcome.result)
         self._metrics.runs.labels(outcome.result).inc()
         self._metrics.heartbeats.inc()
         self._means.tell()
@@ -92,7 +99,8 @@ class Renewer:
     async def look(self) -> Standing:
         """See how things are. Raises `Unavailable`."""
         memory = remembered(await self._means.ledger.look())
-        certificate, source = await self._kept()
+        kept = await self._means.store.read()
+        certificate, source = examined(kept, now())
         self._metrics.failures_in_a_row.set(memory.failures)
         good = None if isinstance(certificate, str) else certificate
         if good:
@@ -100,7 +108,7 @@ class Renewer:
         replaced = good if source == self._wish.source else None
         window = await self._window(replaced) if replaced else None
         verdict = decide(good, self._wish.names, window, now(), self._wish.interval)
-        return Standing(certificate, verdict, memory, window, replaced)
+        return Standing(kept, certificate, verdict, memory, window, replaced)
 
     async def put(self, material: Material) -> Certificate:
         """Put a certificate from elsewhere in its place.
@@ -119,6 +127,7 @@ class Renewer:
             memory = written(remembered(memory).succeeded())
         finally:
             await self._means.ledger.release(memory)
+        await self._report("imported")
         return certificate
 
     async def _renew(self, *, force: bool, revoke: bool) -> Outcome:
@@ -140,30 +149,29 @@ class Renewer:
     async def _try(self, standing: Standing, *, revoke: bool) -> Outcome:
         """Try until it is in its place, or there is no sense in trying further."""
         self._log.info("certificate is due", names=self._wish.names, why=standing.verdict.why)
-        refusals = 0
-        for wait in (*self._wish.waits, None):
-            try:
-                await self._issue(standing.replaced)
-            except (Unavailable, Rejected, Later, BadAccounts) as fault:
-                refusals += isinstance(fault, Rejected | BadAccounts)
-                pause = self._failed(fault, None if refusals >= _REFUSALS else wait)
-                await self._write_down(self._means.ledger.save)
-                if pause is None:
-                    return Outcome("waiting" if isinstance(fault, Later) else "failed", str(fault))
-                await self._sleep(pause)
-            else:
-                break
+        refusals, waits = 0, iter(self._wish.waits)
+        while fault := await self._issue(standing.replaced):
+            refusals += isinstance(fault, Rejected | BadAccounts)
+            pause = self._failed(fault, None if refusals >= _REFUSALS else next(waits, None))
+            await self._write_down(self._means.ledger.save)
+            if pause is None:
+                return Outcome("waiting" if isinstance(fault, Later) else "failed", str(fault))
+            await self._sleep(pause)
         self._memory = self._memory.succeeded()
         self._metrics.failures_in_a_row.set(0)
         return Outcome("renewed", await self._revoke(standing.certificate) if revoke else "renewed")
 
-    async def _issue(self, replaced: Certificate | None) -> None:
-        """Have it issued, once in a run, and put it in its place."""
-        if self._issued is None:
-            self._issued = await self._order(replaced)
-            self._memory = self._memory.got_one(now())
-            await self._write_down(self._means.ledger.save)
-        await self._place(self._issued)
+    async def _issue(self, replaced: Certificate | None) -> Exception | None:
+        """Have it issued, once in a run, and put it in its place; give what kept it from there."""
+        try:
+            if self._issued is None:
+                self._issued = await self._order(replaced)
+                self._memory = self._memory.got_one(now())
+                await self._write_down(self._means.ledger.save)
+            await self._place(self._issued)
+        except (Unavailable, Rejected, Later, BadAccounts) as fault:
+            return fault
+        return None
 
     def _failed(self, fault: Exception, wait: float | None) -> float | None:
         """Count a failure; give the seconds before the next attempt, or None where there is none in this run."""
@@ -192,6 +200,22 @@ class Renewer:
             await write(written(self._memory))
         except Unavailable as fault:
             self._log.error("run not written down", reason=str(fault))
+
+    async def _report(self, result: Result) -> None:
+        """Leave word of how things stand now for who asks; that, too, is not as important as the certificate."""
+        try:
+            await self._means.record.write(encode(await self._recorded(result)))
+        except Unavailable as fault:
+            self._log.error("record not written", names=self._wish.names, reason=str(fault))
+
+    async def _recorded(self, result: Result) -> Record:
+        host = self._wish.names[0]
+        try:
+            return report(host, await self.look(), result, now())
+        except Unavailable as fault:
+            # What was seen of the certificate before is the best that is known of it.
+            before = decode(await self._means.record.read() or "") or Record(host)
+            return replace(before, checked_at=now(), result=result, failure=str(fault))
 
     async def _order(self, replaced: Certificate | None) -> Bundle:
         key = new_key(self._wish.key_type)
@@ -231,20 +255,14 @@ class Renewer:
             return f"renewed, but the old certificate is not revoked: {fault}"
         return "renewed, and the old certificate revoked"
 
-    async def _kept(self) -> tuple[Certificate | str, str]:
-        """Read what is kept: a certificate or why there is none, and where it is from."""
-        try:
-            bundle = await self._means.store.read()
-            if bundle is None:
-                return "there is none", ""
-            return examine(bundle.material, now()), bundle.source
-        except (BadCertificate, BadKey) as fault:
-            return str(fault), ""
-
     async def _window(self, certificate: Certificate) -> Window | None:
-        try:
-            return await self._means.server.window(certificate)
-        except (Unavailable, Rejected, Later) as fault:
-            # Then its lifetime decides; a server that is really away is seen when it is due.
-            self._log.warning("no renewal information", reason=str(fault))
-            return None
+        """Ask when the server wants a certificate to be renewed, once in a run."""
+        number = certificate.leaf.serial_number
+        if number not in self._windows:
+            try:
+                self._windows[number] = await self._means.server.window(certificate)
+            except (Unavailable, Rejected, Later) as fault:
+                # Then its lifetime decides; a server that is really away is seen when it is due.
+                self._log.warning("no renewal information", reason=str(fault))
+                self._windows[number] = None
+        return self._windows[number]

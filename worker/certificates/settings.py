@@ -102,8 +102,8 @@ class CertificateSettings(CacheAddress, MetricsSettings):
     )
     lock_table: str = Field(
         default="",
-        description="DynamoDB table (key `id`, TTL attribute `expires`) that keeps two runs apart and remembers what "
-        "went wrong; needed with CERTIFICATE_SECRET.",
+        description="DynamoDB table (key `id`, TTL attribute `expires`) that keeps two runs apart, remembers what went "
+        "wrong and has what the API tells of the certificate; needed with CERTIFICATE_SECRET.",
     )
     renewal_wait_seconds: tuple[float, ...] = Field(
         default=(30, 60, 120, 300),

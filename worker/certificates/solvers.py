@@ -58,14 +58,16 @@ class DnsSolver:
         zone: where records are written.
         servers: DNS servers to follow CNAMEs with; none: the system's.
         seconds: longest wait for the records to be everywhere.
+        system: the file that names the system's.
     """
 
     kind: Challenge = "dns-01"
 
-    def __init__(self, zone: Zone, servers: Sequence[str], seconds: float) -> None:
+    def __init__(self, zone: Zone, servers: Sequence[str], seconds: float, system: str = "/etc/resolv.conf") -> None:
         self._zone = zone
         self._servers = servers
         self._seconds = seconds
+        self._system = system
         self._written: dict[str, list[str]] = {}
 
     async def publish(self, proofs: Sequence[Proof]) -> None:
@@ -100,11 +102,11 @@ class DnsSolver:
 
     def _resolver(self) -> dns.asyncresolver.Resolver:
         try:
-            resolver = dns.asyncresolver.Resolver(configure=not self._servers)
+            resolver = dns.asyncresolver.Resolver(self._system, configure=not self._servers)
         except dns.exception.DNSException as fault:
             raise Unavailable(f"DNS: {fault}") from fault
-        if self._servers:
-            resolver.nameservers = [dns.nameserver.Do53Nameserver(*dns_server(text)) for text in self._servers]
+        own = [dns.nameserver.Do53Nameserver(*dns_server(text)) for text in self._servers]
+        resolver.nameservers = own or resolver.nameservers
         return resolver
 
 

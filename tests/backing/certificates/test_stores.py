@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from backing.certificates.bundle import Bundle, decode, encode
+from backing.certificates.bundle import Bundle, Kept, decode, encode
 from backing.certificates.files import PairOfFiles, TextFile, replace
 from backing.certificates.ledger import FileLedger
 from backing.certificates.material import BadCertificate, Material
@@ -50,11 +50,11 @@ async def test_files_are_whole_and_keys_are_for_their_owner(tmp_path: Path) -> N
     store = PairOfFiles(tmp_path / "new" / "folder", "server")
     assert await store.read() is None
     await store.write(Bundle(PAIR, ("a.example",), "https://acme.example/dir"))
-    assert await store.read() == Bundle(PAIR, (), "https://acme.example/dir")
+    assert await store.read() == Kept(Bundle(PAIR, (), "https://acme.example/dir"))
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "new" / "folder").iterdir()}
     assert modes == {"server.pem": 0o644, "server.key": 0o600, "server.source": 0o600}
     (tmp_path / "new" / "folder" / "server.source").unlink()
-    assert await store.read() == Bundle(PAIR, (), "import")
+    assert await store.read() == Kept(Bundle(PAIR, (), "import"))
 
 
 async def test_what_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ import boto3
 import pytest
 from cryptography import x509
 
+from backing.certificates import record
 from backing.certificates.bundle import Bundle, decode
+from backing.certificates.record import Record
 from tests.conftest import REGION
 from tests.worker.certificates.pebble import Pebble
 from tests.worker.certificates.zone import Zone
@@ -86,10 +88,22 @@ class Desk:
         keys = [one["Key"] for one in s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
         return {key: s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode() for key in keys}
 
-    def item(self) -> dict[str, Any]:
-        key = {"id": {"S": f"lock#acme#{self.names[0]}"}}
+    def version(self) -> str:
+        secret = self.environment["CERTIFICATE_SECRET"]
+        return str(self.client("secretsmanager").get_secret_value(SecretId=secret)["VersionId"])
+
+    def item(self, kind: str = "lock#acme") -> dict[str, Any]:
+        key = {"id": {"S": f"{kind}#{self.names[0]}"}}
         item = self.client("dynamodb").get_item(TableName=self.environment["LOCK_TABLE"], Key=key)["Item"]
         return {name: next(iter(value.values())) for name, value in item.items()}
+
+    def record(self) -> Record:
+        """What everybody may know."""
+        item = self.item("certificate")
+        assert item.keys() == {"id", "record"}
+        found = record.decode(item["record"])
+        assert found
+        return found
 
     def account(self) -> dict[str, str]:
         """Our account at the server."""

@@ -52,7 +52,7 @@ def test_a_server_that_is_away_is_tried_again_and_alarms(make_desk: MakeDesk, ac
 
 def test_a_run_that_is_told_to_stop_lets_go(make_desk: MakeDesk, acme: Pebble) -> None:
     desk = make_desk(acme, "stop.example.com")
-    kept = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "PATH", "HOME"))}  # noqa: TID251
+    kept = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "PATH", "HOME", "COV"))}  # noqa: TID251
     gone = {"ACME_DIRECTORY_URL": "https://127.0.0.1:1/dir", "RENEWAL_WAIT_SECONDS": "[60]"}
     command = [sys.executable, "-m", "worker.certificates", "renew"]
     with subprocess.Popen(
@@ -134,6 +134,15 @@ def test_a_short_wait_is_waited_for_in_the_run(make_desk: MakeDesk, front: Betwe
 def test_a_challenge_that_is_refused_is_tried_three_times(make_desk: MakeDesk, front: Between, zone: Zone) -> None:
     zone.lies["_acme-challenge.refused.example.com"] = "not what is asked for"
     desk = make_desk(front.acme, "refused.example.com")
+
+    def untouched(asked: str, body: Any) -> Any:
+        """Say of another challenge, too, of which there is nothing to say: servers may (RFC 8555, 7.1.4)."""
+        if asked.startswith("POST /authZ") and body["status"] == "invalid":
+            other = {"type": "http-01", "url": f"{front.acme.directory}/c", "token": "A" * 43, "status": "pending"}
+            return {**body, "challenges": [other, *body["challenges"]]}
+        return body
+
+    front.amend = untouched
     said = desk.run("renew", RENEWAL_WAIT_SECONDS="[0.01, 0.01, 0.01, 0.01]")
     assert (said.code, said.result[0]) == (69, "failed")
     assert said.result[1].startswith("refused.example.com: unauthorized: ")

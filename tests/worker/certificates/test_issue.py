@@ -3,7 +3,7 @@
 import fcntl
 import json
 import stat
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,9 +11,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from backing.certificates.bundle import decode
 from backing.certificates.material import Material, examine
+from backing.certificates.record import Record
+from backing.certificates.record import decode as recorded
 from tests.worker.certificates.conftest import MakeDesk
 from tests.worker.certificates.pebble import HMAC_KEY, KID, Pebble, pebble
 from tests.worker.certificates.zone import Zone
+from worker.certificates.due import by_lifetime
 
 
 @pytest.mark.requirement("SC-5.1")
@@ -36,6 +39,22 @@ def test_the_first_certificate(make_desk: MakeDesk, acme: Pebble, zone: Zone) ->
     ]
     assert zone.texts() == {}
     assert desk.run("status").code == 0
+    told = desk.record()
+    assert told == Record(
+        host="smtp.example.com",
+        names=("mail.example.com", "smtp.example.com"),
+        version=desk.version(),
+        not_before=certificate.begins_at,
+        not_after=certificate.expires_at,
+        issuer=certificate.leaf.issuer.rfc4514_string(),
+        source=acme.directory,
+        due_at=by_lifetime(certificate),
+        due_because="by its lifetime",
+        checked_at=told.checked_at,
+        result="renewed",
+    )
+    assert told.checked_at
+    assert abs(datetime.now(UTC) - told.checked_at) < timedelta(minutes=1)
 
 
 @pytest.mark.requirement("TLS-018")
@@ -126,12 +145,22 @@ def test_files_in_the_stead_of_secrets(make_desk: MakeDesk, acme: Pebble, tmp_pa
         "server.pem": 0o644,
         "server.key": 0o600,
         "server.source": 0o600,
+        "server.json": 0o644,
         "acme-account.json": 0o600,
         "acme-runs.json": 0o600,
         "acme-runs.lock": 0o600,
     }
     examine(Material((folder / "server.pem").read_bytes(), (folder / "server.key").read_bytes()), datetime.now(UTC))
     assert desk.run("renew", **files).result[0] == "kept"
+    told = recorded((folder / "server.json").read_text())
+    assert told
+    assert (told.host, told.version, told.source, told.result, told.fault) == (
+        "files.example.com",
+        None,
+        acme.directory,
+        "kept",
+        None,
+    )
     with (folder / "acme-runs.lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         said = desk.run("issue", **files)

@@ -1,6 +1,7 @@
 """When a certificate is renewed, and what keeps it from being."""
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from backing.certificates.bundle import Bundle, encode
 from backing.certificates.material import Material
+from backing.certificates.record import Record
 from tests.conftest import free_port
 from tests.worker.certificates.ari import ari_server
 from tests.worker.certificates.between import Answer, Between, problem
@@ -59,6 +61,38 @@ def test_with_a_third_of_the_lifetime_left_it_is_renewed(make_desk: MakeDesk, fr
     assert front.orders() == 1
 
 
+def test_what_relays_do_not_serve_is_told_with_the_reason(make_desk: MakeDesk, acme: Pebble) -> None:
+    desk = make_desk(acme, "unfit.example.com")
+    gone = {"ACME_DIRECTORY_URL": "https://127.0.0.1:1/dir"}
+
+    def told(text: str) -> Record:
+        keep(desk, text)
+        assert desk.run("renew", **gone).result[0] == "failed"
+        return desk.record()
+
+    late = bundle(-DAY, "unfit.example.com")
+    found = told(encode(late))
+    assert found.fault
+    assert found.fault.startswith("expired on ")
+    assert (found.names, found.not_after, found.source) == (
+        ("unfit.example.com",),
+        x509.load_pem_x509_certificate(late.material.chain).not_valid_after_utc,
+        "import",
+    )
+    assert (found.result, found.failures, found.due_because) == ("failed", 1, "there is no usable certificate")
+    assert found.failure
+    assert found.failure.startswith("ACME server: ConnectionError")
+    other = replace(bundle(80 * DAY, "other.example.com"), names=("unfit.example.com",))
+    assert told(encode(other)).fault == "lacks names: unfit.example.com"
+    garbage = replace(other, material=Material(b"garbage", other.material.key))
+    found = told(encode(garbage))
+    assert (found.fault, found.names, found.source) == ("is not a PEM certificate", (), "import")
+    found = told("hunter2")
+    assert found.fault == "is no JSON object with PEM texts `certificate` and `key`"
+    assert (found.names, found.version, found.failures) == ((), desk.version(), 4)
+    assert "hunter2" not in str(found)
+
+
 @pytest.mark.parametrize(
     ("kept", "why"),
     [
@@ -100,6 +134,10 @@ def test_the_server_may_wish_it_earlier(make_desk: MakeDesk, front: Between) -> 
     assert said.result[0] == "kept"
     assert said.result[1].endswith("as the ACME server wishes")
     assert "(ARI)" in desk.run("status").out
+    wished = desk.record()
+    assert (wished.result, wished.due_because) == ("kept", "as the ACME server wishes")
+    assert wished.due_at
+    assert NOW + 2 * DAY <= wished.due_at <= NOW + 3 * DAY
     first = desk.chain()[0]
     with_ari(front, NOW - 2 * DAY, NOW - DAY)
     front.bodies.clear()
@@ -155,7 +193,16 @@ def test_a_certificate_from_elsewhere_is_put_in_its_place(make_desk: MakeDesk, a
     assert bring(good.material.chain, good.material.key).code == 0
     assert desk.kept() == Bundle(good.material, ("bought.example.com",), "import")
     assert len(desk.copies()) == 1
+    told = desk.record()
+    assert (told.names, told.source, told.version, told.result, told.fault) == (
+        ("bought.example.com", "www.example.com"),
+        "import",
+        desk.version(),
+        "imported",
+        None,
+    )
     assert desk.run("renew").result[0] == "kept"
+    assert desk.record().result == "kept"
 
 
 def test_a_certificate_whose_key_is_known_is_replaced_and_revoked(make_desk: MakeDesk, acme: Pebble) -> None:

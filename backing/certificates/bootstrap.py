@@ -1,4 +1,4 @@
-"""A certificate that the relay signs itself, until the first one is issued; no client can check it."""
+"""A certificate that a process signs itself, where none is issued or nobody checks it; no client could."""
 
 from datetime import datetime, timedelta
 from typing import Final

@@ -140,6 +140,7 @@ class WorkerMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.cache_up = Gauge("worker_cache_up", "1 while the cache answers.", registry=registry)
         self.sending = Gauge("worker_sending", "Messages being sent now.", registry=registry)
+        self.reloads = Counter("worker_reloads", "Reloads of the settings by result.", ["result"], registry=registry)
         self.received = Counter("worker_received", "Queue messages by what they were.", ["result"], registry=registry)
         self.outcomes = Counter(
             "worker_outcomes", "Recipients by the outcome of an attempt.", ["outcome"], registry=registry
@@ -177,6 +178,7 @@ class WebMetrics:
             "web_quota_refusals", "Refusals for an account's quota.", ["window", "unit"], registry=registry
         )
         self.cache_up = Gauge("web_cache_up", "1 while the shared cache answers.", registry=registry)
+        self.reloads = Counter("web_reloads", "Reloads of the settings by result.", ["result"], registry=registry)
 
 
 class PoolMetrics(Collector):

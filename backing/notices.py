@@ -17,7 +17,7 @@ from backing.cache import publish as publication
 from mail.errors import Unavailable
 
 CHANNEL: Final = "changes"
-Kind = Literal["account", "credential", "suppression", "transcript", "routing"]
+Kind = Literal["account", "credential", "suppression", "transcript", "routing", "inquiry"]
 _KINDS: Final[dict[str, Kind]] = {kind: kind for kind in get_args(Kind)}
 MAX_SUBJECT: Final = 500
 # Subject of a notice that concerns every account, as a change of a shared provider does.

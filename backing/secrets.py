@@ -2,7 +2,7 @@
 
 import base64
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
@@ -113,9 +113,17 @@ async def secret_text(client: "SecretsManagerClient", secret_id: str) -> str | N
         raise Unavailable(f"Secrets Manager {secret_id}: {type(fault).__name__}: {fault}") from fault
 
 
+class Sealed(NamedTuple):
+    """A sealed secret, and the ARN of the KMS key under which it is, as KMS names it."""
+
+    octets: bytes
+    key: str
+
+
 class Vault:
     """Envelope encryption under one KMS key: each secret has its own data key, bound to its provider's id.
 
+    What was sealed under another key opens as well, while KMS lets us use that: the encrypted data key says which one.
     A sealed secret is: length of the encrypted data key (2 octets), the encrypted data key, nonce, AES-256-GCM text.
     """
 
@@ -123,8 +131,12 @@ class Vault:
         self._client = client
         self._key_id = key_id
 
-    async def seal(self, provider: UUID, secret: str) -> bytes:
-        """Encrypt a provider's secret."""
+    async def seal(self, provider: UUID, secret: str) -> Sealed:
+        """Encrypt a provider's secret.
+
+        Raises:
+            Unavailable: KMS did not answer, or does not allow it.
+        """
         context = {"provider": str(provider)}
         try:
             data_key = await self._client.generate_data_key(
@@ -134,20 +146,20 @@ class Vault:
             raise Unavailable(f"KMS GenerateDataKey: {type(fault).__name__}: {fault}") from fault
         wrapped, nonce = data_key["CiphertextBlob"], os.urandom(_NONCE)
         sealed = AESGCM(data_key["Plaintext"]).encrypt(nonce, secret.encode(), provider.bytes)
-        return len(wrapped).to_bytes(_LENGTH, "big") + wrapped + nonce + sealed
+        return Sealed(len(wrapped).to_bytes(_LENGTH, "big") + wrapped + nonce + sealed, data_key["KeyId"])
 
     async def open(self, provider: UUID, sealed: bytes) -> str:
         """Decrypt a provider's secret.
 
         Raises:
             BadSecret: the octets are not a secret of this provider.
+            Unavailable: KMS did not answer, or does not allow it.
         """
         end = _LENGTH + int.from_bytes(sealed[:_LENGTH], "big")
         wrapped, nonce, text = sealed[_LENGTH:end], sealed[end : end + _NONCE], sealed[end + _NONCE :]
         try:
-            answer = await self._client.decrypt(
-                KeyId=self._key_id, CiphertextBlob=wrapped, EncryptionContext={"provider": str(provider)}
-            )
+            # Without KeyId: KMS finds the key by the blob, and IAM says which keys we may use.
+            answer = await self._client.decrypt(CiphertextBlob=wrapped, EncryptionContext={"provider": str(provider)})
             return AESGCM(answer["Plaintext"]).decrypt(nonce, text, provider.bytes).decode()
         except InvalidTag:
             raise BadSecret(f"the sealed secret of provider {provider} does not open") from None

@@ -4,24 +4,34 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from aiohttp.abc import AbstractResolver
+
 from backing.aws import Aws
 from backing.sqs import FAULTS
 from mail.errors import Unavailable
 from mail.limits import SendQuota
 
 
-async def ses_quota(aws: Aws, region: str | None, endpoint: str | None) -> SendQuota:
+async def ses_quota(
+    aws: Aws, region: str | None, endpoint: str | None, resolver: AbstractResolver | None = None
+) -> SendQuota:
     """Ask SES for the quota of the account in a region.
 
     Raises:
         Unavailable: SES did not answer, or refused (`ses:GetAccount` is needed).
     """
+    return quota_of(await ses_account(aws, region, endpoint, resolver))
+
+
+async def ses_account(
+    aws: Aws, region: str | None, endpoint: str | None, resolver: AbstractResolver | None = None
+) -> Mapping[str, Any]:
+    """Ask SES for all that it tells of the account in a region; raises as above."""
     try:
-        async with aws.sesv2(region, endpoint) as client:
-            answer = await client.get_account()
+        async with aws.sesv2(region, endpoint, resolver) as client:
+            return await client.get_account()
     except FAULTS as fault:
         raise Unavailable(f"SES GetAccount: {type(fault).__name__}: {fault}") from fault
-    return quota_of(answer)
 
 
 def quota_of(account: Mapping[str, Any]) -> SendQuota:

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal, get_args
@@ -66,6 +66,17 @@ class ChosenSecret:
     phc: str = field(repr=False)
 
 
+Secret = GeneratedSecret | ChosenSecret
+
+
+@dataclass(frozen=True, slots=True)
+class Former:
+    """A secret that was exchanged for another one, and is good beside that until then."""
+
+    secret: Secret
+    until: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class Credential:
     """One SMTP user of an account.
@@ -74,14 +85,35 @@ class Credential:
         secret: what its password is checked against; None where only a client certificate signs in.
         networks: where it may be used from; empty is anywhere.
         certificate_name: the name in a client certificate that signs in as this user (AUTH EXTERNAL).
+        expires_at: when it signs in no more; None is never.
+        former: secrets before this one, also such as are over.
     """
 
     id: UUID
     username: str
-    secret: GeneratedSecret | ChosenSecret | None
+    secret: Secret | None
     account: Account
     networks: tuple[Network, ...] = ()
     certificate_name: str | None = None
+    expires_at: datetime | None = None
+    former: tuple[Former, ...] = ()
+
+    def secrets(self, now: datetime) -> Iterator[Secret]:
+        """What signs in as this user at a time, the newest first."""
+        if self.secret:
+            yield self.secret
+        for each in self.former:
+            if now < each.until:
+                yield each.secret
+
+    def ended(self, now: datetime) -> bool:
+        """Whether it signs in no more."""
+        return self.expires_at is not None and self.expires_at <= now
+
+    def continues(self, earlier: "Credential") -> bool:
+        """Whether a session that signed in with `earlier` may go on: its secret is this one's, or was."""
+        known = (self.secret, *(each.secret for each in self.former))
+        return self.id == earlier.id and self.certificate_name == earlier.certificate_name and earlier.secret in known
 
     def from_here(self, peer: str) -> bool:
         """Whether it may be used from an IP address; text that is none is nowhere."""
@@ -102,7 +134,7 @@ class Suppression:
 
     Attributes:
         reason: bounce, complaint, unsubscribe or manual.
-        source: what told us: the operator, or a provider.
+        source: what told us: the operator, a key of the account, or a provider.
         stream: the only one that it does not send to it, or empty for all.
     """
 

@@ -84,6 +84,29 @@ def may_connect(address: str, allowed: Iterable[Network]) -> bool:
     return plain in _GLOBAL_V6 and not any(plain in network for network in _SPECIAL_V6)
 
 
+def check_host(host: str, allowed: Sequence[Network] = ()) -> None:
+    """Look at the host of a server that may have any name: one that is an address, or means the machine itself.
+
+    Where a name leads is known when it is resolved, and not before.
+
+    Raises:
+        ValueError: it cannot be connected to; says why.
+    """
+    try:
+        address = str(ip_address(host))
+    except ValueError:
+        name = host.lower().removesuffix(".")
+        if _NUMBER.fullmatch(name.rpartition(".")[2]):
+            raise ValueError(f"{host[:100]!r} is no host name, and no address as addresses are written") from None
+        # RFC 6761, 6.3: names that mean this machine, whatever the DNS says.
+        local = name == "localhost" or name.endswith(".localhost")
+        if not local or any(may_connect(each, allowed) for each in ("127.0.0.1", "::1")):
+            return
+        raise ValueError(f"{host[:100]} is not on the public internet") from None
+    if not may_connect(address, allowed):
+        raise ValueError(f"{host} is not an address on the public internet")
+
+
 def check_url(text: str, allowed: Sequence[Network] = ()) -> str:
     """Give the URL of an endpoint as it is kept.
 

@@ -3,7 +3,8 @@
 from functools import lru_cache
 from uuid import UUID
 
-_VERSION_7 = 0x7 << 76
+_TIMED = 7
+_VERSION_7 = _TIMED << 76
 _VARIANT = 0b10 << 62
 # The last bits of a version 7 UUID are random.
 _RANDOM_BITS = 32
@@ -20,6 +21,11 @@ def uuid7(milliseconds: int, entropy: bytes) -> UUID:
     high = (random >> 64) & 0xFFF
     low = random & 0x3FFF_FFFF_FFFF_FFFF
     return UUID(int=(milliseconds & 0xFFFF_FFFF_FFFF) << 80 | _VERSION_7 | high << 64 | _VARIANT | low)
+
+
+def made_at(identifier: UUID) -> int | None:
+    """When a version 7 identifier was made, in milliseconds of Unix time; None for another kind."""
+    return identifier.int >> 80 if identifier.version == _TIMED else None
 
 
 @lru_cache(maxsize=4096)

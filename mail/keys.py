@@ -126,5 +126,5 @@ def scopes_of(words: list[str] | tuple[str, ...], *, of_operator: bool) -> list[
     for word in words:
         if word not in possible:
             what = "is for operators only" if word in OPERATORS_ONLY else "is no scope"
-            raise ValueError(f"{word!r} {what}; there are {', '.join(sorted(possible))}")
+            raise ValueError(f"{str(word)!r} {what}; there are {', '.join(sorted(possible))}")
     return sorted(set(words) or possible)

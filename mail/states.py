@@ -111,7 +111,7 @@ TERMINAL: Final = frozenset(state for state, successors in TRANSITIONS.items() i
 # has ended, and whoever reads there that a state is an end need not think of orders.
 ORDERS: Final[Mapping[Order, tuple[frozenset[State], State]]] = {
     Order.RELEASE: (frozenset({State.HELD}), State.QUEUED),
-    Order.RETRY: (frozenset({State.FAILED, State.EXPIRED}), State.QUEUED),
+    Order.RETRY: (frozenset({State.FAILED, State.EXPIRED, State.DEFERRED}), State.QUEUED),
     Order.CANCEL: (frozenset({State.QUEUED, State.DEFERRED, State.UNKNOWN, State.HELD}), State.CANCELLED),
     Order.HOLD: (frozenset({State.QUEUED, State.DEFERRED, State.UNKNOWN}), State.HELD),
 }

@@ -1,6 +1,6 @@
 """What an operator does to accounts: create them with their first credential and provider, change, list, delete."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -8,15 +8,17 @@ from uuid import UUID
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from backing.admin.configs import checked_config
 from backing.admin.credentials import Credentials, IssuedCredential, NewCredential
 from backing.admin.desk import AdminError, Conflict, Desk, NotFound, account_id, no_account, row
 from backing.admin.domains import sender_domains
-from backing.admin.providers import NewProvider
+from backing.admin.parts import WHOLE, Part
+from backing.admin.providers import NewProvider, sealed
 from backing.ids import new_id
 from backing.postgres.accounts import SQL
 from backing.postgres.pool import Connection
 from backing.secrets import Vault
-from mail.accounts import Quota, Unit, Window
+from mail.accounts import Network, Quota, Unit, Window
 from mail.delivery import OnUnknown
 
 
@@ -55,7 +57,8 @@ class NewAccount:
 class Accounts:
     """An operator's changes to accounts, each in one transaction."""
 
-    def __init__(self, desk: Desk, vault: Vault, credentials: Credentials) -> None:
+    def __init__(self, desk: Desk, vault: Vault, credentials: Credentials, networks: Sequence[Network]) -> None:
+        self._networks = networks
         self._desk = desk
         self._vault = vault
         self._credentials = credentials
@@ -95,10 +98,10 @@ class Accounts:
             await self._set_provider(connection, found, provider)
         self._desk.changed("routing", found)
 
-    async def all(self, name: str | None = None) -> list[dict[str, Any]]:
-        """All accounts, by name; or the one of a name."""
+    async def all(self, name: str | None = None, part: Part = WHOLE) -> list[dict[str, Any]]:
+        """All accounts, by name, or a part of them; or the one of a name."""
         async with self._desk.transaction() as connection, connection.cursor(row_factory=dict_row) as cursor:
-            return await (await cursor.execute(SQL["list_accounts"], {"name": name})).fetchall()
+            return await (await cursor.execute(SQL["list_accounts"], {"name": name} | part.values("after"))).fetchall()
 
     async def show(self, name: str) -> dict[str, Any]:
         """All about one account but its credentials and mail.
@@ -133,6 +136,7 @@ class Accounts:
                 raise Conflict(f"mail of account {name!r} is not delivered yet; try again when it is")
             gone: UUID = shown.pop("id")
             await connection.execute(SQL["delete_account"], {"id": gone})
+            self._desk.concerns(gone)  # by its name it is not found any more
         self._desk.changed("account", gone)
         return shown
 
@@ -152,10 +156,11 @@ class Accounts:
         wanted = {"account_id": account_id, "name": name}
         found = await row(connection, "find_provider" if isinstance(provider, str) else "own_provider", wanted)
         if isinstance(provider, NewProvider):
+            config = checked_config(provider.kind, provider.config, self._networks)
             found = found or (new_id(),)
             # Sealed under its final id: a secret opens for its own provider only.
-            secret = await self._vault.seal(found[0], provider.secret) if provider.secret is not None else None
-            values = {"id": found[0], "kind": provider.kind, "config": Jsonb(provider.config), "secret": secret}
+            values = {"id": found[0], "kind": provider.kind, "config": Jsonb(config)}
+            values |= await sealed(self._vault, found[0], provider.secret)
             await connection.execute(SQL["put_provider"], wanted | values)
         if found is None:
             raise AdminError(f"there is no provider {name!r} that this account may use")

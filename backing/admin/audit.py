@@ -23,8 +23,8 @@ class Audit:
             owner = await account_id(connection, account) if account is not None else None
             return await audit.newest(connection, owner, before, most)
 
-    async def note(self, deed: Deed) -> None:
-        """Note a change that is about to be made elsewhere."""
+    async def note(self, deed: Deed, owner: UUID | None = None) -> None:
+        """Note a change that is about to be made elsewhere; `owner` is whose, where the deed names no account."""
         async with self._desk.transaction() as connection:
             await connection.execute("SELECT pg_current_xact_id()")
-            await audit.note(connection, deed)
+            await audit.note(connection, deed, owner)

@@ -5,7 +5,7 @@ of a command that is killed, it comes back by itself.
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -45,6 +45,15 @@ class DeadLetter:
     receives: int
     size: int
 
+    @property
+    def subject(self) -> str:
+        """What the audit log calls it: by its message, if that is known."""
+        return str(self.message or self.id)
+
+
+# Writes down, before it is done, what is done with a letter; when it raises, it is not done.
+Note = Callable[[DeadLetter], Awaitable[None]]
+
 
 @dataclass(frozen=True, slots=True)
 class Redriven:
@@ -82,13 +91,14 @@ class DeadLetters:
             found = [_letter(message) async for message in self._all(walk, most)]
         return sorted(found, key=lambda letter: letter.queued_at)
 
-    async def redrive(self, wanted: Collection[str] | None) -> Redriven:
+    async def redrive(self, wanted: Collection[str] | None, note: Note) -> Redriven:
         """Bring letters back to the delivery queue as they are.
 
         Each is sent before it is deleted: a crash between repeats it, and a job that comes twice is sent once.
 
         Args:
             wanted: ids of letters or of their messages, or None for all that are there.
+            note: called for each.
 
         Raises:
             AdminError: there is no such letter; others were brought back.
@@ -108,6 +118,7 @@ class DeadLetters:
                     # The worker has set it aside again; without an end, both of us would go on.
                     came_back += 1
                     continue
+                await note(letter)
                 await self._bring_back(message, letter)
                 del walk.held[message.id]
                 redriven.add(text)
@@ -119,11 +130,12 @@ class DeadLetters:
             raise NotFound(f"{_done(done)}there is no dead letter {', '.join(sorted(missing))}", _LISTED)
         return Redriven(done, came_back)
 
-    async def drop(self, wanted: str) -> DeadLetter:
+    async def drop(self, wanted: str, note: Note) -> DeadLetter:
         """Delete a letter for good.
 
         Args:
             wanted: id of the letter or of its message.
+            note: called for it.
 
         Raises:
             AdminError: there is no such letter.
@@ -132,6 +144,7 @@ class DeadLetters:
             async for message in self._all(walk):
                 letter = _letter(message)
                 if wanted.lower() in {letter.id, str(letter.message)}:
+                    await note(letter)
                     await self._delete(message)
                     del walk.held[message.id]
                     return letter

@@ -10,6 +10,7 @@ from uuid import UUID
 from psycopg.rows import dict_row
 
 from backing.admin.desk import AdminError, Desk, NotFound, account_id
+from backing.admin.parts import WHOLE, Part
 from backing.ids import new_id, new_octets, new_secret
 from backing.postgres.keys import SQL
 from backing.postgres.pool import Connection
@@ -42,6 +43,14 @@ class IssuedKey:
     token: str = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a key may do, and until when; None is for ever."""
+
+    scopes: frozenset[str]
+    expires_at: datetime | None
+
+
 class ApiKeys:
     """Changes to the keys of accounts, and to those of operators, which have no account."""
 
@@ -59,47 +68,44 @@ class ApiKeys:
         except ValueError as fault:
             raise AdminError(str(fault)) from None
         async with self._desk.transaction() as connection:
-            owner = await _owner(connection, account)
-            return await _issue(connection, owner, new, scopes)
+            issued = await _issue(connection, await _owner(connection, account), new, scopes)
+            self._desk.about(f"{issued.prefix} {new.name}")
+        return issued
 
-    async def of(self, account: str | None) -> list[dict[str, Any]]:
-        """All keys of an account or of operators, the oldest first, without their secrets.
+    async def of(self, account: str | None, part: Part = WHOLE) -> list[dict[str, Any]]:
+        """All keys of an account or of operators, or a part of them, the oldest first, without their secrets.
 
         Raises:
             AdminError: there is no such account.
         """
         async with self._desk.transaction() as connection, connection.cursor(row_factory=dict_row) as cursor:
-            values = {"account_id": await _owner(connection, account)}
+            values = {"account_id": await _owner(connection, account)} | part.values("after")
             return await (await cursor.execute(SQL["list_keys"], values)).fetchall()
 
-    async def scopes(self, account: str | None, prefix: str) -> frozenset[str]:
-        """What a valid key may do.
+    async def terms(self, account: str | None, prefix: str) -> Terms:
+        """What a valid key may do, and until when.
 
         Raises:
             AdminError: as `rotate`.
         """
         async with self._desk.transaction() as connection:
-            values = {"account_id": await _owner(connection, account), "prefix": prefix}
-            found = await (await connection.execute(SQL["lock_key"], values)).fetchone()
-        if found is None:
-            raise _no_key(prefix)
-        return frozenset(found[2])
+            found = await _valid(connection, await _owner(connection, account), prefix)
+        return Terms(frozenset(found["scopes"]), found["expires_at"])
 
     async def rotate(self, account: str | None, prefix: str, overlap: timedelta = OVERLAP) -> IssuedKey:
-        """Make a key that takes the place of another; both work for a while.
+        """Make a key that takes the place of another, and ends when that would have; both work for a while.
 
         Raises:
             AdminError: there is no such account or valid key.
         """
         async with self._desk.transaction() as connection:
             owner = await _owner(connection, account)
-            values = {"account_id": owner, "prefix": prefix}
-            found = await (await connection.execute(SQL["lock_key"], values)).fetchone()
-            if found is None:
-                raise _no_key(prefix)
-            old, name, scopes, rate = found
-            await connection.execute(SQL["expire_key"], {"id": old, "overlap": overlap.total_seconds()})
-            return await _issue(connection, owner, NewKey(name, (), rate), scopes)
+            old = await _valid(connection, owner, prefix)
+            new = NewKey(old["name"], (), old["rate_per_minute"], old["expires_at"])
+            await connection.execute(SQL["expire_key"], {"id": old["id"], "overlap": overlap.total_seconds()})
+            issued = await _issue(connection, owner, new, old["scopes"])
+            self._desk.about(f"{prefix} to {issued.prefix} {new.name}")
+        return issued
 
     async def revoke(self, account: str | None, prefix: str) -> None:
         """Let a key be used no more.
@@ -111,6 +117,15 @@ class ApiKeys:
             values = {"account_id": await _owner(connection, account), "prefix": prefix}
             if (await connection.execute(SQL["revoke_key"], values)).rowcount == 0:
                 raise _no_key(prefix)
+
+
+async def _valid(connection: Connection, owner: UUID | None, prefix: str) -> dict[str, Any]:
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(SQL["lock_key"], {"account_id": owner, "prefix": prefix})
+        found = await cursor.fetchone()
+    if found is None:
+        raise _no_key(prefix)
+    return found
 
 
 async def _issue(connection: Connection, owner: UUID | None, new: NewKey, scopes: Sequence[str]) -> IssuedKey:

@@ -1,7 +1,6 @@
 """What an operator does to providers: make them, change them, look, delete them."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
@@ -9,19 +8,20 @@ from uuid import UUID
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from backing.admin.desk import AdminError, Conflict, Desk, NotFound, account_id
+from backing.admin.configs import bounded, checked_config
+from backing.admin.desk import AdminError, Conflict, Desk, account_id, no_provider
 from backing.admin.domains import sender_domains
+from backing.admin.parts import WHOLE, Part
 from backing.ids import new_id
 from backing.notices import ALL_ACCOUNTS
 from backing.postgres.pool import Connection
 from backing.postgres.routing import SQL
 from backing.secrets import Vault
+from mail.accounts import Network
 
 KINDS: Final = ("smtp", "ses", "mailgun", "sendgrid", "postmark", "sandbox")
-MAX_CONFIG: Final = 16_384
 # Limits that are numbers; a worker knows what others mean.
 _NUMBERS: Final = ("rate", "concurrency", "daily")
-_SECRETS: Final = frozenset({"password", "secret", "api_key", "apikey", "token"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,8 @@ class ProviderChange:
 class Providers:
     """An operator's changes to providers, each in one transaction; those without an account are shared by all."""
 
-    def __init__(self, desk: Desk, vault: Vault) -> None:
+    def __init__(self, desk: Desk, vault: Vault, networks: Sequence[Network] = ()) -> None:
+        self._networks = networks
         self._desk = desk
         self._vault = vault
 
@@ -81,12 +82,12 @@ class Providers:
                 "account_id": owner,
                 "name": new.name,
                 "kind": new.kind,
-                "config": Jsonb(_config(new.config)),
-                # Sealed under its final id: a secret opens for its own provider only.
-                "secret": await self._vault.seal(made, new.secret) if new.secret is not None else None,
+                "config": Jsonb(checked_config(new.kind, new.config, self._networks)),
                 "limits": Jsonb(_limits(new.limits)),
                 "allowed_domains": _domains(new.allowed_domains),
             }
+            # Sealed under its final id: a secret opens for its own provider only.
+            values |= await sealed(self._vault, made, new.secret)
             await connection.execute(SQL["create_provider"], values)
         self._changed(owner)
 
@@ -100,11 +101,14 @@ class Providers:
             owner, found = await self._own(connection, account, name)
             kept = found["allowed_domains"]
             domains = kept if change.allowed_domains is None else _domains(change.allowed_domains)
-            config = found["config"] if change.whole_config is None else change.whole_config
+            config = _merged(found["config"] if change.whole_config is None else change.whole_config, change.config)
+            # What stays as it was may be older than the check.
+            if change.config or change.whole_config is not None:
+                config = checked_config(found["kind"], config, self._networks)
             values = {
                 "id": found["id"],
                 "account_id": owner,
-                "config": Jsonb(_config(_merged(config, change.config))),
+                "config": Jsonb(config),
                 "limits": Jsonb(_limits(_merged(found["limits"], change.limits))),
                 "allowed_domains": None if change.any_domain else domains,
             }
@@ -119,8 +123,8 @@ class Providers:
         """
         async with self._desk.transaction() as connection:
             owner, found = await self._own(connection, account, name)
-            sealed = await self._vault.seal(found["id"], secret) if secret is not None else None
-            await connection.execute(SQL["set_secret"], {"id": found["id"], "account_id": owner, "secret": sealed})
+            values = {"id": found["id"], "account_id": owner, **await sealed(self._vault, found["id"], secret)}
+            await connection.execute(SQL["set_secret"], values)
         self._changed(owner)
 
     async def switch(self, account: str | None, name: str, *, enabled: bool) -> None:
@@ -154,14 +158,14 @@ class Providers:
             await connection.execute(SQL["delete_provider"], values)
         self._changed(owner)
 
-    async def all(self, account: str | None) -> list[dict[str, Any]]:
-        """All providers, or those that an account may use.
+    async def all(self, account: str | None, part: Part = WHOLE) -> list[dict[str, Any]]:
+        """All providers, or those that an account may use, or a part of them: shared ones first, then by name.
 
         Raises:
             AdminError: there is no such account.
         """
         async with self._desk.transaction() as connection, connection.cursor(row_factory=dict_row) as cursor:
-            values = {"account_id": await _owner(connection, account)}
+            values = {"account_id": await _owner(connection, account)} | part.values("after", "after_name")
             return await (await cursor.execute(SQL["list_providers"], values)).fetchall()
 
     async def show(self, account: str | None, name: str) -> dict[str, Any]:
@@ -172,36 +176,34 @@ class Providers:
         """
         async with self._desk.transaction() as connection, connection.cursor(row_factory=dict_row) as cursor:
             values = {"account_id": await _owner(connection, account), "name": name}
-            return await (await cursor.execute(SQL["show_provider"], values)).fetchone() or _none(account, name)
+            return await (await cursor.execute(SQL["show_provider"], values)).fetchone() or no_provider(account, name)
 
     async def _own(self, connection: Connection, account: str | None, name: str) -> tuple[UUID | None, dict[str, Any]]:
         owner = await _owner(connection, account)
         async with connection.cursor(row_factory=dict_row) as cursor:
             await cursor.execute(SQL["own_provider"], {"account_id": owner, "name": name})
-            return owner, await cursor.fetchone() or _none(account, name)
+            return owner, await cursor.fetchone() or no_provider(account, name)
 
     def _changed(self, owner: UUID | None) -> None:
         self._desk.changed("routing", owner or ALL_ACCOUNTS)
+
+
+async def sealed(vault: Vault, provider: UUID, secret: str | None) -> dict[str, Any]:
+    """Seal a provider's secret, if it has one: what its row is to keep.
+
+    Raises:
+        Unavailable: KMS did not answer.
+    """
+    octets, key = (None, None) if secret is None else await vault.seal(provider, secret)
+    return {"secret": octets, "secret_key": key}
 
 
 async def _owner(connection: Connection, account: str | None) -> UUID | None:
     return await account_id(connection, account) if account is not None else None
 
 
-def _none(account: str | None, name: str) -> Any:
-    whose = "shared by all accounts; --account NAME means one of an account" if account is None else f"of {account}"
-    raise NotFound(f"there is no provider {name!r} {whose}", "`provider list` shows those there are")
-
-
 def _merged(old: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in {**old, **changes}.items() if value is not None}
-
-
-def _config(config: Mapping[str, Any]) -> dict[str, Any]:
-    for key in config:
-        if key.lower() in _SECRETS:
-            raise AdminError(f"config key {key!r}: secrets are kept apart and sealed", "use `provider secret`")
-    return _bounded("config", config)
 
 
 def _limits(limits: Mapping[str, Any]) -> dict[str, Any]:
@@ -209,20 +211,7 @@ def _limits(limits: Mapping[str, Any]) -> dict[str, Any]:
         value = limits.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
             raise AdminError(f"limit {key!r} is {value!r}; expected a number above 0")
-    return _bounded("limits", limits)
-
-
-def _bounded(what: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        text = json.dumps(dict(values), ensure_ascii=False, allow_nan=False)
-        size = len(text.encode())
-    except ValueError:
-        raise AdminError(f"the {what} has NaN, Infinity or half a character, which PostgreSQL cannot keep") from None
-    if "\\u0000" in text:
-        raise AdminError(f"the {what} has U+0000, which PostgreSQL cannot keep")
-    if size > MAX_CONFIG:
-        raise AdminError(f"the {what} has {size} octets as JSON; {MAX_CONFIG} at most")
-    return dict(values)
+    return bounded("limits", limits)
 
 
 def _domains(domains: tuple[str, ...] | None) -> list[str] | None:

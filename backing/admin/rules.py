@@ -8,11 +8,12 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from backing.admin.desk import AdminError, Desk, NotFound, account_id
+from backing.admin.parts import WHOLE, Part
 from backing.ids import new_id
 from backing.postgres.pool import Connection
 from backing.postgres.routing import SQL, load
 from mail.routing.conditions import Question
-from mail.routing.documents import MAX_RULES, parse_rule
+from mail.routing.documents import MAX_RULES, check_name, parse_rule
 from mail.routing.reading import BadRule
 from mail.routing.rules import Redirect, Route, Rule
 from mail.routing.trace import Trace
@@ -21,7 +22,7 @@ _FIELDS = ("name", "priority", "enabled", "match", "action")
 
 
 class Rules:
-    """An operator's changes to the rules of an account, each in one transaction."""
+    """An operator's changes to the rules of an account, each in one transaction; a rule is meant by its name or id."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -32,7 +33,7 @@ class Rules:
         Raises:
             AdminError: there is no such account, it has as many rules as it may, or the document is no rule of it.
         """
-        rule = _read(new_id(), document)
+        rule = _read(new_id(), document, named=True)
         async with self._desk.transaction() as connection:
             owner = await account_id(connection, account)
             await connection.execute(SQL["lock_rules"], {"account_id": owner})
@@ -55,9 +56,9 @@ class Rules:
             await connection.execute(SQL["lock_rules"], {"account_id": owner})
             kept = await _one(connection, owner, account, name)
             document = {key: kept[key] for key in _FIELDS} | dict(changes)
-            rule = _read(UUID(kept["id"]), document)
+            rule = _read(UUID(kept["id"]), document, named=document["name"] != kept["name"])
             await _check_providers(connection, owner, rule)
-            values = _values(owner, rule, document) | {"name": name, "new_name": rule.name}
+            values = _values(owner, rule, document) | {"id": rule.id}
             await connection.execute(SQL["change_rule"], values)
         self._desk.changed("routing", owner)
 
@@ -69,19 +70,18 @@ class Rules:
         """
         async with self._desk.transaction() as connection:
             owner = await account_id(connection, account)
-            values = {"account_id": owner, "name": name}
-            if (await connection.execute(SQL["delete_rule"], values)).rowcount == 0:
-                _no_rule(account, name)
+            gone = await _one(connection, owner, account, name)
+            await connection.execute(SQL["delete_rule"], {"account_id": owner, "id": gone["id"]})
         self._desk.changed("routing", owner)
 
-    async def all(self, account: str) -> list[dict[str, Any]]:
-        """All rules of an account, in the order in which they are asked.
+    async def all(self, account: str, part: Part = WHOLE) -> list[dict[str, Any]]:
+        """All rules of an account, or a part of them, in the order in which they are asked.
 
         Raises:
             AdminError: there is no such account.
         """
         async with self._desk.transaction() as connection, connection.cursor(row_factory=dict_row) as cursor:
-            values = {"account_id": await account_id(connection, account)}
+            values = {"account_id": await account_id(connection, account)} | part.values("after", "after_id")
             return await (await cursor.execute(SQL["list_rules"], values)).fetchall()
 
     async def show(self, account: str, name: str) -> dict[str, Any]:
@@ -118,11 +118,14 @@ class Rules:
         return found
 
 
-def _read(rule_id: UUID, document: Mapping[str, Any]) -> Rule:
+def _read(rule_id: UUID, document: Mapping[str, Any], *, named: bool) -> Rule:
     try:
-        return parse_rule(rule_id, dict(document))
+        rule = parse_rule(rule_id, dict(document))
+        if named:
+            check_name(rule.name)
     except BadRule as fault:
         raise AdminError(f"the rule cannot be: {fault}") from None
+    return rule
 
 
 def _values(owner: UUID, rule: Rule, document: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What an operator does to suppression lists: add addresses, take them off, look."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from backing.admin.desk import AdminError, Desk, NotFound, account_id
@@ -28,7 +29,20 @@ class SuppressionLists:
         Raises:
             AdminError: there is no such account, or a text is no address.
         """
-        listed = [Suppression(_address(text), reason, SOURCE, now(), until, stream) for text in addresses]
+        return await self.put(account, [Suppression(text, reason, SOURCE, now(), until, stream) for text in addresses])
+
+    async def put(self, account: str, several: Sequence[Suppression]) -> int:
+        """Suppress addresses, each in its own way; give how many. What is over already is left out.
+
+        Raises:
+            AdminError: as `add`.
+        """
+        moment = now()
+        listed = [
+            replace(each, address=_address(each.address))
+            for each in several
+            if each.until is None or each.until > moment
+        ]
         async with self._desk.transaction() as connection:
             found = await account_id(connection, account)
             await suppressions.add(connection, found, listed)

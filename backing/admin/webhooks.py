@@ -8,15 +8,17 @@ from uuid import UUID
 
 from psycopg.rows import dict_row
 
-from backing.admin.desk import AdminError, Desk, NotFound, account_id
+from backing.admin.desk import AdminError, Conflict, Desk, NotFound, account_id
+from backing.admin.parts import WHOLE, Part
 from backing.ids import new_id, new_octets
 from backing.postgres import outbox
 from backing.postgres.outbox import SQL
-from backing.secrets import Vault
+from backing.secrets import Sealed, Vault
 from mail.account_events import check_types
 from mail.endpoints import SECRET_OCTETS, Network, check_url, secret_text
 
 OVERLAP: Final = timedelta(days=1)
+_NEWEST: Final = Part(100)
 _BY_OPERATOR: Final = "an operator disabled it"
 
 
@@ -26,6 +28,18 @@ class IssuedEndpoint:
 
     id: UUID
     secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NewSecret:
+    """A new secret, shown and sealed."""
+
+    issued: IssuedEndpoint
+    sealed: Sealed = field(repr=False)
+
+    def kept(self) -> dict[str, Any]:
+        """What the row of its endpoint is to keep."""
+        return {"secret": self.sealed.octets, "secret_key": self.sealed.key}
 
 
 class Webhooks:
@@ -42,34 +56,41 @@ class Webhooks:
         self._vault = vault
         self._allowed = allowed
 
-    async def create(self, account: str, url: str, types: Sequence[str] = ()) -> IssuedEndpoint:
+    async def sealed(self, endpoint: UUID | None = None) -> NewSecret:
+        """Make a secret for an endpoint, or for a new one; nobody needs to wait for KMS in a transaction."""
+        secret, id_ = secret_text(new_octets(SECRET_OCTETS)), endpoint or new_id()
+        return NewSecret(IssuedEndpoint(id_, secret), await self._vault.seal(id_, secret))
+
+    async def create(
+        self, account: str, url: str, types: Sequence[str] = (), sealed: NewSecret | None = None
+    ) -> IssuedEndpoint:
         """Give an account another endpoint.
 
         Args:
             account: its name.
             url: what is posted to.
             types: of the events that it wants; none is all.
+            sealed: its secret; None is one that is made now.
 
         Raises:
             AdminError: there is no such account, the URL cannot be posted to, or a type is none.
         """
-        try:
-            values: dict[str, Any] = {"url": check_url(url, self._allowed), "types": check_types(types) or None}
-        except ValueError as fault:
-            raise AdminError(str(fault)) from None
-        issued, sealed = await self._issue(new_id())
+        values = self._checked(url, types)
+        values["types"] = values["types"] or None
+        made = sealed or await self.sealed()
         async with self._desk.transaction() as connection:
-            values |= {"id": issued.id, "account_id": await account_id(connection, account), "secret": sealed}
+            values |= {"id": made.issued.id, "account_id": await account_id(connection, account), **made.kept()}
             await connection.execute(SQL["create_endpoint"], values)
-        return issued
+            self._desk.about(f"{made.issued.id} {url}")
+        return made.issued
 
-    async def of(self, account: str) -> list[dict[str, Any]]:
-        """All endpoints of an account, the oldest first, without their secrets.
+    async def of(self, account: str, part: Part = WHOLE) -> list[dict[str, Any]]:
+        """All endpoints of an account, or a part of them, the oldest first, without their secrets.
 
         Raises:
             AdminError: there is no such account.
         """
-        return await self._rows("list_endpoints", account, {})
+        return await self._rows("list_endpoints", account, part.values("after"))
 
     async def show(self, account: str, endpoint: UUID) -> dict[str, Any]:
         """All about one endpoint but its secret.
@@ -81,24 +102,49 @@ class Webhooks:
         found: dict[str, Any] = rows.get(str(endpoint)) or _no_endpoint(endpoint, account)
         return found
 
-    async def deliveries(self, account: str, endpoint: UUID, most: int = 100) -> list[dict[str, Any]]:
-        """What became of the newest events that went to an endpoint.
+    async def deliveries(self, account: str, endpoint: UUID, part: Part = _NEWEST) -> list[dict[str, Any]]:
+        """What became of the newest events that went to an endpoint, or of those before one.
 
         Raises:
             AdminError: there is no such account.
         """
-        return await self._rows("list_deliveries", account, {"endpoint_id": endpoint, "most": most})
+        return await self._rows("list_deliveries", account, {"endpoint_id": endpoint} | part.values("after"))
 
-    async def rotate(self, account: str, endpoint: UUID, overlap: timedelta = OVERLAP) -> IssuedEndpoint:
+    async def rotate(
+        self, account: str, endpoint: UUID, overlap: timedelta = OVERLAP, sealed: NewSecret | None = None
+    ) -> IssuedEndpoint:
         """Give an endpoint a new secret; for a while the old one signs as well.
 
         Raises:
             AdminError: there is no such account or endpoint.
         """
-        issued, sealed = await self._issue(endpoint)
-        values = {"secret": sealed, "overlap": overlap.total_seconds()}
+        made = sealed or await self.sealed(endpoint)
+        values = {**made.kept(), "overlap": overlap.total_seconds()}
         await self._change("rotate_secret", account, endpoint, values)
-        return issued
+        return made.issued
+
+    async def lock(self, account: str, endpoint: UUID) -> dict[str, Any]:
+        """Show an endpoint, and let nobody else change it in this transaction.
+
+        Raises:
+            AdminError: as `rotate`.
+        """
+        await self._change("lock_endpoint", account, endpoint, {})
+        return await self.show(account, endpoint)
+
+    async def change(self, account: str, endpoint: UUID, url: str | None, types: Sequence[str] | None) -> None:
+        """Change where an account is told, or of what; what waits for the endpoint goes to the new URL.
+
+        Args:
+            account: its name.
+            endpoint: which one.
+            url: what is posted to; None leaves it.
+            types: of the events that it wants from now on; none is all, None leaves them.
+
+        Raises:
+            AdminError: as `rotate`; or the URL cannot be posted to, or a type is none.
+        """
+        await self._change("change_endpoint", account, endpoint, self._checked(url, types))
 
     async def enable(self, account: str, endpoint: UUID) -> None:
         """Post to an endpoint again; what waits for it goes out, and the rest can be replayed.
@@ -139,15 +185,23 @@ class Webhooks:
         """Let an event of no message go to an endpoint; gives its id.
 
         Raises:
-            AdminError: as `rotate`.
+            AdminError: as `rotate`, or the endpoint is disabled.
         """
         async with self._desk.transaction() as connection:
             sent = await outbox.test(connection, await account_id(connection, account), endpoint)
-        return sent or _no_endpoint(endpoint, account)
+        if sent is None:
+            await self.show(account, endpoint)
+            raise Conflict(f"endpoint {endpoint} is disabled, so that nothing is posted to it", "`webhook enable` it")
+        return sent
 
-    async def _issue(self, endpoint: UUID) -> tuple[IssuedEndpoint, bytes]:
-        secret = secret_text(new_octets(SECRET_OCTETS))
-        return IssuedEndpoint(endpoint, secret), await self._vault.seal(endpoint, secret)
+    def _checked(self, url: str | None, types: Sequence[str] | None) -> dict[str, Any]:
+        try:
+            return {
+                "url": None if url is None else check_url(url, self._allowed),
+                "types": None if types is None else check_types(types),
+            }
+        except ValueError as fault:
+            raise AdminError(str(fault)) from None
 
     async def _rows(self, statement: str, account: str, values: dict[str, Any]) -> list[dict[str, Any]]:
         async with self._desk.transaction() as connection, connection.cursor(row_factory=dict_row) as cursor:

@@ -2,11 +2,12 @@
 
 import argparse
 import json
+from datetime import timedelta
 
 from backing.admin.credentials import NewCredential
 from backing.admin.office import Office
 from backing.commands import keeping, listings
-from backing.commands.reading import Verbs, lines, network
+from backing.commands.reading import Verbs, day, lines, network, number
 from backing.passwords import weakness
 
 
@@ -23,10 +24,20 @@ def arguments(verb: Verbs) -> None:
         "--network", type=network, action="append", default=[], metavar="CIDR", help="usable from here; repeatable"
     )
     create.add_argument("--certificate-name", metavar="NAME", help="a client certificate of this name signs in")
+    create.add_argument("--expires-at", type=day, metavar="DATE", help="when it signs in no more; default: never")
     create.add_argument("--json", action="store_true")
     listed = verb("list", help="show the credentials of an account")
     listed.add_argument("account")
     listed.add_argument("--json", action="store_true")
+    rotate = verb("rotate", help="give a credential another password; for a while the one before is good as well")
+    rotate.add_argument("username")
+    chosen = rotate.add_mutually_exclusive_group()
+    chosen.add_argument("--password-file", help="first line is a password you chose; - is standard input")
+    keeping.argument(chosen)
+    rotate.add_argument(
+        "--overlap-hours", type=number(0, 720), default=24, metavar="N", help="0 ends its sessions; default: 24"
+    )
+    rotate.add_argument("--json", action="store_true")
     verb("revoke", help="let a credential sign in no more").add_argument("username")
 
 
@@ -40,6 +51,10 @@ async def run(office: Office, asked: argparse.Namespace) -> str:
     match asked.verb:
         case "create":
             made = await credentials.create(asked.account, new_credential(asked))
+            return listings.issued(made, as_json=asked.json)
+        case "rotate":
+            overlap, chosen = timedelta(hours=asked.overlap_hours), _password(asked.password_file)
+            made = await credentials.rotate(asked.username, overlap=overlap, password=chosen)
             return listings.issued(made, as_json=asked.json)
         case "list":
             rows = await credentials.of(asked.account)
@@ -55,12 +70,7 @@ def new_credential(asked: argparse.Namespace) -> NewCredential:
     Raises:
         ValueError: the password cannot be read or is too short, or there is neither password nor certificate.
     """
-    password = None
-    if asked.password_file:
-        password = lines("--password-file", asked.password_file)[0]
-        fault = weakness(password)
-        if fault:
-            raise ValueError(f"--password-file {asked.password_file}: {fault}")
+    password = _password(asked.password_file)
     if asked.no_password and not asked.certificate_name:
         raise ValueError("--no-password needs --certificate-name: nothing else would sign in")
     if asked.certificate_name is not None and not asked.certificate_name.strip():
@@ -71,4 +81,19 @@ def new_credential(asked: argparse.Namespace) -> NewCredential:
         networks=tuple(asked.network),
         certificate_name=asked.certificate_name,
         certificate_only=asked.no_password,
+        expires_at=asked.expires_at,
     )
+
+
+def _password(file: str | None) -> str | None:
+    """Read a password that somebody chose, if one was given.
+
+    Raises:
+        ValueError: it cannot be read, or is too short.
+    """
+    if not file:
+        return None
+    password = lines("--password-file", file)[0]
+    if fault := weakness(password):
+        raise ValueError(f"--password-file {file}: {fault}")
+    return password

@@ -1,16 +1,23 @@
-"""`deadletters`: what the delivery queue has given up. It works without the database."""
+"""`deadletters`: what the delivery queue has given up. To look at it needs no database; what is done is noted there."""
 
 import argparse
+from dataclasses import replace
 from datetime import UTC, timedelta
+from functools import partial
 
 import orjson
 from pydantic import Field
 
+from backing.admin.audit import Audit
 from backing.admin.deadletters import DeadLetter, DeadLetters, Redriven
+from backing.admin.desk import Desk
 from backing.aws import Aws
+from backing.commands.office import deed_of
 from backing.commands.reading import Verbs, number
 from backing.commands.tables import shown, table
 from backing.ids import now
+from backing.postgres.audit import Deed
+from backing.postgres.pool import Database
 from backing.settings import Settings, read
 from backing.sqs import Queue
 
@@ -45,18 +52,26 @@ async def run(asked: argparse.Namespace) -> str:
     if asked.verb == "redrive" and asked.all is bool(asked.id):
         raise ValueError("deadletters redrive: give ids, or --all")
     settings = read(DeadLetterSettings)
-    async with Aws(settings.aws_region).sqs() as sqs:
+    aws = Aws(settings.aws_region)
+    async with aws.sqs() as sqs, Database(settings, aws).opened() as database:
         letters = DeadLetters(Queue(sqs, settings.dead_letter_queue_url), Queue(sqs, settings.queue_url))
+        note = partial(_note, Audit(Desk(database)), deed_of(asked))
         match asked.verb:
             case "list":
                 found = await letters.some(asked.most)
                 return orjson.dumps(found).decode() if asked.json else _table(found)
             case "redrive":
-                return _redriven(await letters.redrive(None if asked.all else asked.id))
+                return _redriven(await letters.redrive(None if asked.all else asked.id, note))
             case _:
-                dropped = await letters.drop(asked.id)
+                dropped = await letters.drop(asked.id, note)
                 what = f", message {dropped.message}," if dropped.message else ""
                 return f"Dead letter {dropped.id}{what} is deleted."
+
+
+async def _note(audit: Audit, deed: Deed, letter: DeadLetter) -> None:
+    await audit.note(
+        replace(deed, action=f"deadletter.{deed.action.partition('.')[2]}", subject=letter.subject), letter.account
+    )
 
 
 def _redriven(redriven: Redriven) -> str:

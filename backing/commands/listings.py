@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from backing.admin.credentials import IssuedCredential
+from backing.commands.tables import table
 from mail.accounts import Suppression
 
 
@@ -57,14 +58,34 @@ def account(row: Mapping[str, Any]) -> str:
 
 def credentials(rows: Iterable[Mapping[str, Any]]) -> str:
     """The credentials of an account, one a line."""
-    lines = [f"{'USERNAME':<32} {'PASSWORD':<9} {'STATE':<8} {'CREATED':<20} {'CERTIFICATE':<24} NETWORKS"]
-    for row in rows:
-        state, certificate = "revoked" if row["revoked"] else "valid", row["certificate_name"] or "-"
-        networks = ", ".join(row["networks"]) or "anywhere"
-        lines.append(
-            f"{row['username']:<32} {row['password']:<9} {state:<8} {row['created']:<20} {certificate:<24} {networks}"
-        )
-    return "\n".join(lines)
+    head = (
+        "USERNAME",
+        "PASSWORD",
+        "STATE",
+        "CREATED",
+        "EXPIRES",
+        "LAST USED",
+        "OLD ONE UNTIL",
+        "CERTIFICATE",
+        "NETWORKS",
+    )
+    return table(
+        head,
+        [
+            (
+                row["username"],
+                row["password"],
+                "revoked" if row["revoked"] else "expired" if row["expired"] else "valid",
+                row["created"],
+                row["expires_at"] or "-",
+                row["last_used_at"] or "-",
+                row["rotating_until"] or "-",
+                row["certificate_name"] or "-",
+                ", ".join(row["networks"]) or "anywhere",
+            )
+            for row in rows
+        ],
+    )
 
 
 def suppressions(several: Sequence[Suppression]) -> str:

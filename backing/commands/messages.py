@@ -9,6 +9,7 @@ import orjson
 from backing.admin.office import Office
 from backing.commands import message_text
 from backing.commands.reading import Verbs, moment, number
+from backing.postgres.early import Wish
 from backing.postgres.stories import Search
 from mail.states import Order, State
 
@@ -30,6 +31,7 @@ def arguments(verb: Verbs) -> None:
     listed.add_argument("account")
     listed.add_argument("--recipient", metavar="ADDRESS")
     listed.add_argument("--message-id", metavar="TEXT", help="Message-ID header, with or without its brackets")
+    listed.add_argument("--provider-message-id", metavar="TEXT", help="id that a provider gave it when it took it")
     listed.add_argument("--state", type=State, choices=list(State), help="a recipient of it stands so")
     listed.add_argument("--since", type=moment, metavar="TIME", help="accepted then or later; 2h is two hours ago")
     listed.add_argument("--before", type=moment, metavar="TIME", help="accepted before")
@@ -38,8 +40,8 @@ def arguments(verb: Verbs) -> None:
     for order, words in (
         (Order.RELEASE, "let recipients go that are held"),
         (Order.CANCEL, "send to recipients no more that wait or are held"),
-        (Order.HOLD, "hold recipients that wait, until they are let go; where the body is stored"),
-        (Order.RETRY, "send once more to recipients that failed or expired, where the body is still stored"),
+        (Order.HOLD, "hold recipients that wait, until they are let go"),
+        (Order.RETRY, "send at once to recipients that are deferred, once more to those that failed or expired"),
     ):
         ordered = verb(str(order), help=words)
         ordered.add_argument("id", type=UUID, metavar="ID")
@@ -62,7 +64,9 @@ async def run(office: Office, asked: argparse.Namespace) -> str:
             return orjson.dumps(message_text.documents(page)).decode() if asked.json else message_text.page(page)
         case verb:
             order = Order(verb)
-            changed = await messages.order(order, asked.id, asked.recipient)
+            changed = await messages.direct(Wish(order, asked.id, asked.recipient))
+            if changed is None:
+                return f"No worker has message {asked.id} yet; the order is noted, and obeyed before it is sent."
             return f"Message {asked.id} {_DONE[order]}, for {message_text.recipients(changed)}."
 
 
@@ -70,6 +74,7 @@ def _search(asked: argparse.Namespace) -> Search:
     return Search(
         recipient=asked.recipient,
         header_message_id=asked.message_id,
+        provider_message_id=asked.provider_message_id,
         state=asked.state,
         since=asked.since,
         before=(asked.before, UUID(int=0)) if asked.before else None,

@@ -32,6 +32,9 @@ _WORKERS = "workers could not be told ({why}); each will know within WORKER_ROUT
 class AdminSettings(CredentialKeySettings, ProviderKeySettings, CacheSettings):
     """What the operator's command reads from its environment."""
 
+    provider_allowed_networks: Networks = Field(
+        default=(), description="As the worker's: networks that providers may be in beside the public internet."
+    )
     webhook_allowed_networks: Networks = Field(
         default=(), description="As the worker's: networks that webhooks may be posted to beside the public internet."
     )
@@ -67,7 +70,8 @@ async def opened(settings: AdminSettings, deed: Deed) -> AsyncIterator[Office]:
     async with aws.secrets() as secrets, aws.kms() as kms, Database(settings, aws).opened() as database:
         desk, vault = Desk(database, deed), Vault(kms, settings.provider_key)
         key = await credential_key(secrets, settings.credential_key_secret)
-        yield Office.at(desk, Tools(vault, key, settings.webhook_allowed_networks))
+        networks = settings.webhook_allowed_networks, settings.provider_allowed_networks
+        yield Office.at(desk, Tools(vault, key, *networks))
         await _tell(settings, aws, desk.notices)
 
 
@@ -80,5 +84,6 @@ async def _tell(settings: AdminSettings, aws: Aws, notices: Sequence[Notice]) ->
                 await publish(cache, notice)
         except Unavailable as fault:
             why = str(fault) if cache.configured else "CACHE_URL names no cache"
-            listeners = dict.fromkeys(_WORKERS if notice.kind == "routing" else _RELAYS for notice in notices)
+            kinds = {notice.kind for notice in notices} - {"inquiry"}  # which workers look for themselves
+            listeners = dict.fromkeys(_WORKERS if kind == "routing" else _RELAYS for kind in sorted(kinds))
             sys.stderr.writelines(f"note: {text.format(why=why)}\n" for text in listeners)

@@ -1,14 +1,24 @@
 """`provider`: where mail goes out, of one account or shared by all."""
 
 import argparse
+import asyncio
 import json
+import time
 from typing import Any, Final
 
+from backing.admin.desk import AdminError
+from backing.admin.inquiries import Inquiries
 from backing.admin.office import Office
 from backing.admin.providers import KINDS, NewProvider, ProviderChange, Providers
 from backing.commands import tables
+from backing.commands.office import ACTOR
 from backing.commands.reading import Verbs, document, lines, pair, pairs
+from mail.errors import Unavailable
+from mail.inquiries import OPEN, InquiryState
 
+_LOOK_SECONDS: Final = 0.5
+# A worker has two minutes to take a test, and one to answer.
+_PATIENCE_SECONDS: Final = 200.0
 _REST: Final = "A worker reads the configuration in full when mail comes to it, and logs what it cannot use."
 
 
@@ -28,6 +38,13 @@ def arguments(verb: Verbs) -> None:
     _named(verb("enable", help="let a provider be used"))
     _named(verb("disable", help="let a provider be used no more; mail that has no other waits"))
     _named(verb("delete", help="delete a provider that no account, rule or mail needs"))
+    test = _named(verb("test", help="see whether mail would go through a provider, and wait for what a worker says"))
+    test.add_argument("--to", metavar="ADDRESS", help="send a small mail there; needs --from")
+    test.add_argument("--from", dest="sender", metavar="ADDRESS", help="its sender")
+    test.add_argument("--no-wait", action="store_true", help="do not wait for the answer")
+    reseal = verb("reseal", help="have secrets sealed anew by a worker, by the KMS key that is configured now")
+    reseal.add_argument("name", nargs="?", help="of one provider; without it, all")
+    reseal.add_argument("--account", metavar="NAME", help="whose; default: of one, shared by all accounts; else all")
     show = _named(verb("show", help="show all about a provider but its secret"))
     show.add_argument("--json", action="store_true")
     listed = verb("list", help="show all providers, or those that an account may use")
@@ -71,6 +88,10 @@ async def run(office: Office, asked: argparse.Namespace) -> str:
         case "list":
             rows = await providers.all(asked.account)
             return json.dumps(rows) if asked.json else tables.providers(rows)
+        case "test":
+            return await _test(office.inquiries, asked)
+        case "reseal":
+            return await _reseal(office.inquiries, asked)
         case "show":
             row = await providers.show(asked.account, asked.name)
             return json.dumps(row) if asked.json else tables.provider(row)
@@ -104,6 +125,36 @@ async def _set(providers: Providers, asked: argparse.Namespace) -> str:
     )
     await providers.change(asked.account, asked.name, change)
     return f"Provider {asked.name} is changed. {_REST}"
+
+
+async def _test(inquiries: Inquiries, asked: argparse.Namespace) -> str:
+    if (asked.to is None) != (asked.sender is None):
+        raise ValueError("a mail needs both: --from and --to")
+    mail = {"from": asked.sender, "to": asked.to} if asked.to is not None else {}
+    test = await inquiries.test(asked.account, asked.name, ACTOR, mail)
+    if asked.no_wait:
+        return f"Test {test} of provider {asked.name} is asked for."
+    # Workers look every few seconds, and what is asked here is told to nobody before the command ends.
+    until = time.monotonic() + _PATIENCE_SECONDS
+    row = await inquiries.show_test(asked.account, asked.name, test)
+    while row["state"] in OPEN:
+        if time.monotonic() > until:
+            raise Unavailable(f"no worker has answered test {test} yet; see that workers run")
+        await asyncio.sleep(_LOOK_SECONDS)
+        row = await inquiries.show_test(asked.account, asked.name, test)
+    text = tables.test(row)
+    if row["state"] != InquiryState.DONE:
+        raise AdminError(text)
+    return text
+
+
+async def _reseal(inquiries: Inquiries, asked: argparse.Namespace) -> str:
+    if asked.name is None:
+        count = await inquiries.reseal_providers(asked.account, ACTOR)
+        return f"{count} secrets are to be sealed anew. `provider show` tells when each was."
+    if not await inquiries.reseal(asked.account, asked.name, ACTOR):
+        return f"Provider {asked.name} has no secret, or it is being sealed anew already."
+    return f"The secret of provider {asked.name} is to be sealed anew. `provider show` tells when it was."
 
 
 async def _set_secret(providers: Providers, asked: argparse.Namespace) -> str:

@@ -36,12 +36,31 @@ def provider(row: Mapping[str, Any]) -> str:
         "Kind": row["kind"],
         "State": _state(row),
         "Secret": "set" if row["secret"] else "none",
+        "Secret sealed": _sealed(row),
         "Sender domains": _domains(row),
         "Limits": json.dumps(row["limits"]),
         "Config": json.dumps(row["config"]),
         "Version": row["version"],
     }
     return "\n".join(f"{name:<17} {value}" for name, value in facts.items())
+
+
+def test(row: Mapping[str, Any]) -> str:
+    """A test of a provider: how it ended, and what was tried, step by step."""
+    outcome = row["outcome"] or {}
+    words = shown(outcome.get("words", ""))
+    lines = [f"Test {row['id']} of provider {row['provider']}: {row['state']}. {words}".rstrip()]
+    steps = [
+        (each["step"], "ok" if each["ok"] else "failed", f"{each['seconds']:.3f}", shown(each["words"]))
+        for each in outcome.get("steps", ())
+    ]
+    fates = [
+        (each["address"], each["outcome"], str(each["code"] or "-"), shown(each["words"]))
+        for each in outcome.get("recipients", ())
+    ]
+    lines += ["", table(("STEP", "RESULT", "SECONDS", "FOUND"), steps)] if steps else []
+    lines += ["", table(("RECIPIENT", "OUTCOME", "CODE", "ANSWER"), fates)] if fates else []
+    return "\n".join(lines)
 
 
 def rules(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -85,6 +104,7 @@ def endpoint(row: Mapping[str, Any], posts: Sequence[Mapping[str, Any]]) -> str:
         "Waiting": row["waiting"],
         "Failing since": row["failing_since"] or "-",
         "Old secret until": row["rotating_until"] or "-",
+        "Secret sealed": _sealed(row),
         "Created": row["created"],
     }
     head = ("TIME", "EVENT", "TYPE", "STATE", "ATTEMPTS", "STATUS", "ANSWER")
@@ -101,6 +121,10 @@ def endpoint(row: Mapping[str, Any], posts: Sequence[Mapping[str, Any]]) -> str:
         for post in posts
     ]
     return "\n".join(f"{name:<17} {value}" for name, value in facts.items()) + "\n\n" + table(head, rows)
+
+
+def _sealed(row: Mapping[str, Any]) -> str:
+    return f"{row['secret_sealed_at']} under {row['secret_key']}" if row["secret_sealed_at"] else "-"
 
 
 def shown(text: str) -> str:

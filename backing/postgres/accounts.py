@@ -1,13 +1,15 @@
 """Accounts, credentials and providers in PostgreSQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, LiteralString
+from uuid import UUID
 
 from psycopg.rows import dict_row
 
 from backing.postgres.pool import Database
 from backing.postgres.sql import statements
-from mail.accounts import Account, ChosenSecret, Credential, GeneratedSecret, quotas_of
+from mail.accounts import Account, ChosenSecret, Credential, Former, GeneratedSecret, Secret, quotas_of
 
 SQL = statements(__file__)
 
@@ -44,6 +46,15 @@ class Accounts:
             row = await (await cursor.execute(SQL["account_named"], {"name": name})).fetchone()
         return _account(row) if row else None
 
+    async def note_uses(self, used: Mapping[UUID, datetime], /) -> None:
+        """Note, to the minute, when credentials were used last.
+
+        Raises:
+            Unavailable: as above.
+        """
+        async with self._database.statement() as connection:
+            await connection.execute(SQL["note_uses"], {"ids": list(used), "times": list(used.values())})
+
     async def _find(self, statement: LiteralString, values: Mapping[str, Any]) -> Credential | None:
         async with (
             self._database.statement() as connection,
@@ -54,13 +65,30 @@ class Accounts:
 
 
 def _credential(row: Mapping[str, Any]) -> Credential:
-    secret: GeneratedSecret | ChosenSecret | None = None
-    if row["digest"] is not None:
-        secret = GeneratedSecret(bytes(row["digest"]))
-    elif row["password_hash"] is not None:
-        secret = ChosenSecret(row["password_hash"])
-    networks = tuple(row["networks"])
-    return Credential(row["id"], row["username"], secret, _account(row), networks, row["certificate_name"])
+    ends: datetime | None = row["ends_at"]
+    return Credential(
+        id=row["id"],
+        username=row["username"],
+        secret=_secret(row["digest"], row["password_hash"]),
+        account=_account(row),
+        networks=tuple(row["networks"]),
+        certificate_name=row["certificate_name"],
+        expires_at=ends.astimezone(UTC) if ends else None,
+        former=tuple(_formers(row["former"] or ())),
+    )
+
+
+def _secret(digest: bytes | None, phc: str | None) -> Secret | None:
+    if digest is not None:
+        return GeneratedSecret(bytes(digest))
+    return ChosenSecret(phc) if phc is not None else None
+
+
+def _formers(rows: Iterable[Mapping[str, Any]]) -> Iterator[Former]:
+    for row in rows:
+        secret = _secret(bytes.fromhex(row["digest"]) if row["digest"] else None, row["hash"])
+        if secret:
+            yield Former(secret, datetime.fromisoformat(row["until"]))
 
 
 def _account(row: Mapping[str, Any]) -> Account:

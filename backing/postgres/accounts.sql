@@ -1,6 +1,11 @@
 -- find_credential --
--- The credential that signs in under this name, unless it or its account is no longer valid.
-SELECT credential.id, credential.username, digest, password_hash, networks, certificate_name,
+-- The credential that signs in under this name, unless it is revoked or its account disabled. One that is over is given:
+-- its sessions go on.
+SELECT credential.id, credential.username, digest, password_hash, networks, certificate_name, ends_at,
+       (SELECT jsonb_agg(jsonb_build_object('digest', encode(former.digest, 'hex'), 'hash', former.password_hash,
+                                            'until', former.until) ORDER BY former.until DESC)
+        FROM credential_former AS former
+        WHERE former.credential_id = credential.id AND former.account_id = credential.account_id) AS former,
        account.id AS account_id, account.name AS account_name, allowed_domains, check_from, repair_line_ends,
        max_sessions, quotas
 FROM credential JOIN account ON account.id = credential.account_id
@@ -8,7 +13,11 @@ WHERE credential.username = %(username)s AND revoked_at IS NULL AND disabled_at 
 
 -- find_certified --
 -- The credential of the first of these certificate names that has one.
-SELECT credential.id, credential.username, digest, password_hash, networks, certificate_name,
+SELECT credential.id, credential.username, digest, password_hash, networks, certificate_name, ends_at,
+       (SELECT jsonb_agg(jsonb_build_object('digest', encode(former.digest, 'hex'), 'hash', former.password_hash,
+                                            'until', former.until) ORDER BY former.until DESC)
+        FROM credential_former AS former
+        WHERE former.credential_id = credential.id AND former.account_id = credential.account_id) AS former,
        account.id AS account_id, account.name AS account_name, allowed_domains, check_from, repair_line_ends,
        max_sessions, quotas
 FROM credential JOIN account ON account.id = credential.account_id
@@ -21,10 +30,12 @@ FROM account WHERE name = %(name)s AND disabled_at IS NULL;
 
 -- put_provider --
 -- Makes a provider of an account, or replaces the one of that name; workers see the new version at their next claim.
-INSERT INTO provider (id, account_id, name, kind, config, secret)
-VALUES (%(id)s, %(account_id)s, %(name)s, %(kind)s, %(config)s, %(secret)s)
+INSERT INTO provider (id, account_id, name, kind, config, secret, secret_key, secret_sealed_at)
+VALUES (%(id)s, %(account_id)s, %(name)s, %(kind)s, %(config)s, %(secret)s, %(secret_key)s,
+        CASE WHEN %(secret)s::bytea IS NOT NULL THEN now() END)
 ON CONFLICT (account_id, name) DO UPDATE
-SET kind = excluded.kind, config = excluded.config, secret = excluded.secret, enabled = true,
+SET kind = excluded.kind, config = excluded.config, secret = excluded.secret, secret_key = excluded.secret_key,
+    secret_sealed_at = excluded.secret_sealed_at, enabled = true,
     version = provider.version + 1;
 
 -- own_provider --
@@ -56,9 +67,9 @@ WHERE id = %(id)s;
 UPDATE account SET default_provider_id = %(provider_id)s WHERE id = %(account_id)s;
 
 -- create_credential --
-INSERT INTO credential (id, account_id, username, digest, password_hash, networks, certificate_name)
+INSERT INTO credential (id, account_id, username, digest, password_hash, networks, certificate_name, ends_at)
 VALUES (%(id)s, %(account_id)s, %(username)s, %(digest)s, %(password_hash)s, %(networks)s::cidr[],
-        %(certificate_name)s);
+        %(certificate_name)s, %(ends_at)s);
 
 -- find_account --
 SELECT id FROM account WHERE name = %(name)s;
@@ -74,8 +85,9 @@ ORDER BY account_id NULLS LAST LIMIT 1;
 SELECT account.name, account.allowed_domains, provider.name AS provider, account.disabled_at IS NOT NULL AS disabled,
        (SELECT count(*) FROM credential WHERE credential.account_id = account.id AND revoked_at IS NULL) AS credentials
 FROM account LEFT JOIN provider ON provider.id = account.default_provider_id
-WHERE %(name)s::text IS NULL OR account.name = %(name)s
-ORDER BY account.name;
+WHERE (%(name)s::text IS NULL OR account.name = %(name)s)
+      AND (%(after)s::text IS NULL OR account.name > %(after)s)
+ORDER BY account.name LIMIT %(most)s;
 
 -- show_account --
 SELECT account.name, account.id::text, disabled_at IS NOT NULL AS disabled, account.allowed_domains,
@@ -113,10 +125,60 @@ SELECT username,
        CASE WHEN digest IS NOT NULL THEN 'generated' WHEN password_hash IS NOT NULL THEN 'chosen' ELSE 'none' END
            AS password,
        networks::text[], certificate_name, revoked_at IS NOT NULL AS revoked,
-       to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS created
-FROM credential WHERE account_id = %(account_id)s ORDER BY username;
+       to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS created,
+       to_char(ends_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS expires_at,
+       coalesce(ends_at <= now(), false) AS expired,
+       to_char(last_used_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS last_used_at,
+       (SELECT to_char(max(former.until) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+        FROM credential_former AS former
+        WHERE former.credential_id = credential.id AND former.account_id = credential.account_id
+              AND former.until > now()) AS rotating_until
+FROM credential LEFT JOIN credential_use ON credential_use.credential_id = credential.id
+     AND credential_use.account_id = credential.account_id
+WHERE credential.account_id = %(account_id)s AND (%(after)s::text IS NULL OR username > %(after)s)
+ORDER BY username LIMIT %(most)s;
+
+-- lock_credential --
+-- One that signs in, and how many passwords of before are good beside its own.
+SELECT id, account_id, num_nonnulls(digest, password_hash) = 1 AS has_password,
+       (SELECT count(*) FROM credential_former AS former
+        WHERE former.credential_id = credential.id AND former.account_id = credential.account_id
+              AND former.until > now()) AS former,
+       (SELECT account.name FROM account WHERE account.id = credential.account_id) AS account
+FROM credential
+WHERE username = %(username)s AND revoked_at IS NULL AND (ends_at IS NULL OR ends_at > now())
+      AND (%(account_id)s::uuid IS NULL OR account_id = %(account_id)s)
+FOR UPDATE;
+
+-- end_formers --
+-- Passwords of before end with the overlap, too; those that are over go.
+DELETE FROM credential_former
+WHERE credential_id = %(id)s AND account_id = %(account_id)s AND (until <= now() OR %(overlap)s <= 0);
+
+-- shorten_formers --
+UPDATE credential_former SET until = least(until, now() + make_interval(secs => %(overlap)s))
+WHERE credential_id = %(id)s AND account_id = %(account_id)s;
+
+-- keep_former --
+INSERT INTO credential_former (credential_id, account_id, digest, password_hash, until)
+SELECT id, account_id, digest, password_hash, now() + make_interval(secs => %(overlap)s)
+FROM credential WHERE id = %(id)s AND account_id = %(account_id)s AND %(overlap)s > 0;
+
+-- change_password --
+UPDATE credential SET digest = %(digest)s, password_hash = %(password_hash)s
+WHERE id = %(id)s AND account_id = %(account_id)s;
+
+-- note_uses --
+-- To the minute: several relays see the same credential.
+INSERT INTO credential_use AS known (credential_id, account_id, last_used_at)
+SELECT credential.id, credential.account_id, used.at
+FROM unnest(%(ids)s::uuid[], %(times)s::timestamptz[]) AS used (id, at) JOIN credential ON credential.id = used.id
+ORDER BY credential.id
+ON CONFLICT (credential_id) DO UPDATE SET last_used_at = excluded.last_used_at
+WHERE known.last_used_at < excluded.last_used_at - interval '1 minute';
 
 -- revoke_credential --
 UPDATE credential SET revoked_at = now()
 WHERE username = %(username)s AND revoked_at IS NULL
-      AND (%(account_id)s::uuid IS NULL OR account_id = %(account_id)s);
+      AND (%(account_id)s::uuid IS NULL OR account_id = %(account_id)s)
+RETURNING account_id;

@@ -48,11 +48,17 @@ class Noted:
     peer: str
 
 
-async def note(connection: Connection, deed: Deed) -> None:
-    """Note a change at the end of its transaction; one that changed nothing is none."""
+async def note(connection: Connection, deed: Deed, account_id: UUID | None = None) -> None:
+    """Note a change at the end of its transaction; one that changed nothing is none.
+
+    Args:
+        connection: in that transaction.
+        deed: what was done.
+        account_id: whose things were changed, where the deed names no account, or one that is gone by now.
+    """
     row = await (await connection.execute(SQL["changed"])).fetchone()
     if row and row[0]:
-        await connection.execute(SQL["note"], asdict(deed) | {"id": new_id()})
+        await connection.execute(SQL["note"], asdict(deed) | {"id": new_id(), "account_id": account_id})
 
 
 async def newest(connection: Connection, account_id: UUID | None, before: UUID | None, most: int) -> list[Noted]:

@@ -4,7 +4,7 @@ SELECT pg_current_xact_id_if_assigned() IS NOT NULL AS changed;
 
 -- note --
 INSERT INTO audit_log (id, account_id, actor, action, subject, request, peer)
-SELECT %(id)s, (SELECT id FROM account WHERE name = %(account)s::text), %(actor)s::text, %(action)s::text,
+SELECT %(id)s, coalesce((SELECT id FROM account WHERE name = %(account)s::text), %(account_id)s::uuid), %(actor)s::text, %(action)s::text,
        %(subject)s::text, %(request)s::text, %(peer)s::text;
 
 -- list --

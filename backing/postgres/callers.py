@@ -21,11 +21,14 @@ class EventCaller:
 
     Attributes:
         key: what its calls are checked with; empty where there is none.
+        account: name of the one that it is of; None where it is shared.
     """
 
     id: UUID
     kind: str
     key: str = field(repr=False)
+    name: str
+    account: str | None
 
 
 class EventCallers:
@@ -52,12 +55,12 @@ class EventCallers:
             row = await (await connection.execute(SQL["telling_provider"], {"id": provider_id})).fetchone()
         if row is None:
             return None
-        found, kind, version, sealed = row
+        found, kind, version, sealed, name, account = row
         if (found, version) not in self._opened:
             self._opened[(found, version)] = _event_key(await self._vault.open(found, bytes(sealed))) if sealed else ""
             if len(self._opened) > _REMEMBERED:
                 self._opened.popitem(last=False)
-        return EventCaller(found, kind, self._opened[(found, version)])
+        return EventCaller(found, kind, self._opened[(found, version)], name, account)
 
 
 def _event_key(secret: str) -> str:

@@ -93,7 +93,12 @@ class Waiting:
     stored: bool
 
 
-Claim = Claimed | Finished | Duplicate | Leased | Waiting
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """Something was ordered of it before it was written down, which comes first."""
+
+
+Claim = Claimed | Finished | Duplicate | Leased | Waiting | Ordered
 
 
 @dataclass(frozen=True, slots=True)

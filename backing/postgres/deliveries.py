@@ -7,8 +7,10 @@ from uuid import UUID
 
 import psycopg
 
+from backing.postgres import orders
 from backing.postgres.claims import Begin, Claim, Claimed, Result
 from backing.postgres.delivery_rows import as_json, claim_of, claim_rows, job_of, job_row, report_job, result_row
+from backing.postgres.orders import NotPossible
 from backing.postgres.pool import Database
 from backing.postgres.sql import statements
 from mail.dedupe import WINDOW_SECONDS
@@ -52,6 +54,7 @@ class Deliveries:
         try:
             async with self._database.statement() as connection:
                 async with connection.pipeline():
+                    await connection.execute(SQL["await_orders"], values)
                     if any(job.dedupe for job, _ in jobs):
                         await connection.execute(SQL["submit"], values)
                     await connection.execute(SQL["record"], values)
@@ -61,6 +64,14 @@ class Deliveries:
             # Only its first line: the others quote the row.
             raise MalformedJob(f"PostgreSQL refuses a value: {fault.diag.message_primary}") from None
         return {row[0]: claim_of(row) for row in rows}
+
+    async def obey(self, job: Job) -> list[str]:
+        """Carry out what was ordered of a message before it was written down; gives why some of it could not be."""
+        async with self._database.transaction() as connection:
+            try:
+                return await orders.obey(connection, job.id, job.account_id)
+            except NotPossible:
+                return []  # another copy of it is being sent; then the order comes too late, or waits till that is over
 
     async def begin(self, begins: Sequence[Begin]) -> list[bool]:
         """Write down attempts that are about to be made; False for each that must not be, since its lease was lost."""

@@ -1,3 +1,8 @@
+-- await_orders --
+-- Whoever is noting an order for one of these messages is done first; who comes later finds the message written down.
+-- Ids come sorted, so that two workers never wait for each other.
+SELECT pg_advisory_xact_lock_shared(hashtextextended(id::text, 15)) FROM unnest(%(ids)s::uuid[]) AS id;
+
 -- submit --
 -- Who submits a key first owns it for the window; rows are taken in the order of the key, so that two workers never
 -- wait for each other. A message that is recorded already had its turn.
@@ -46,14 +51,20 @@ FROM new_delivery JOIN job ON job.id = new_delivery.message_id
 
 -- claim --
 -- Take the lease of what may be taken, in the order of the id; say of everything else how it stands. An attempt whose
--- lease ran out may have reached its provider: nobody knows, and so it is written down.
+-- lease ran out may have reached its provider: nobody knows, and so it is written down. What was ordered before the
+-- message was written down is carried out before anything is sent.
 WITH standing AS (
     SELECT delivery.id, delivery.account_id, delivery.state, delivery.lease_until, delivery.next_attempt_at,
-           message.body_key IS NOT NULL AS stored,
-           delivery.state = 'queued'
-               OR delivery.state IN ('deferred', 'unknown') AND delivery.next_attempt_at <= now()
+           message.body_key IS NOT NULL AS stored, noted.ordered,
+           NOT noted.ordered AND (delivery.state = 'queued'
+               OR delivery.state IN ('deferred', 'unknown') AND delivery.next_attempt_at <= now())
                OR delivery.state = 'sending' AND delivery.lease_until <= now() AS free
     FROM delivery JOIN message ON message.id = delivery.message_id AND message.account_id = delivery.account_id
+         CROSS JOIN LATERAL (
+             SELECT EXISTS (SELECT FROM early_order WHERE early_order.message_id = message.id
+                            AND (early_order.account_id IS NULL OR early_order.account_id = message.account_id))
+                    AS ordered
+         ) AS noted
     WHERE delivery.message_id = ANY (%(ids)s)
     ORDER BY delivery.id
     FOR NO KEY UPDATE OF delivery
@@ -101,7 +112,8 @@ SELECT message.id, message.duplicate_of, standing.state,
         WHERE recipient.message_id = claimed.id AND recipient.account_id = claimed.account_id
               AND recipient.state IN ('queued', 'sending', 'deferred', 'unknown', 'held')),
        (SELECT jsonb_agg(jsonb_build_array(doubted.n, doubted.provider_id))
-        FROM doubted WHERE doubted.delivery_id = claimed.id)
+        FROM doubted WHERE doubted.delivery_id = claimed.id),
+       coalesce(standing.ordered, false)
 FROM message
      LEFT JOIN standing ON standing.id = message.id
      LEFT JOIN claimed ON claimed.id = message.id
@@ -225,16 +237,16 @@ RETURNING delivery.id, delivery.lease_token;
 
 -- stored --
 -- The body of mail that waits on the queue lies in S3 now: from here on the dispatcher brings it back, or an operator
--- does.
+-- does. One who let it go meanwhile wants it sent now.
 WITH parked AS (
     UPDATE message SET body_bucket = %(bucket)s, body_key = %(key)s
     WHERE id = %(id)s AND account_id = %(account_id)s AND body_key IS NULL
     RETURNING id, account_id
 )
-UPDATE delivery SET dispatch_at = next_attempt_at
+UPDATE delivery SET dispatch_at = CASE WHEN delivery.state = 'queued' THEN now() ELSE next_attempt_at END
 FROM parked
 WHERE delivery.message_id = parked.id AND delivery.account_id = parked.account_id
-      AND delivery.state IN ('deferred', 'unknown', 'held')
+      AND delivery.state IN ('deferred', 'unknown', 'held', 'queued')
 RETURNING delivery.id;
 
 -- due --

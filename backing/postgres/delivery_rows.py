@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import orjson
@@ -16,6 +16,7 @@ from backing.postgres.claims import (
     Duplicate,
     Finished,
     Leased,
+    Ordered,
     Pending,
     Report,
     Result,
@@ -110,6 +111,8 @@ def claim_of(row: tuple[Any, ...]) -> Claim:
     _, duplicate_of, state, lease_left, wait_left, bucket, key = row[:7]
     if duplicate_of is not None:
         return Duplicate(duplicate_of)
+    if row[16] and state in _OBEYS:
+        return Ordered()
     if row[8] is not None:
         return _claimed(row, StoredBody(bucket, key) if key else None)
     if state == "sending":
@@ -118,6 +121,10 @@ def claim_of(row: tuple[Any, ...]) -> Claim:
     if state in {"deferred", "unknown"} or (state == "held" and key is None):
         return Waiting(max(wait_left or 0.0, 0.0), stored=key is not None)
     return Finished()
+
+
+# Of what is being sent, or is done, nothing can be ordered now.
+_OBEYS: Final = frozenset({"queued", "deferred", "unknown", "held"})
 
 
 def _claimed(row: tuple[Any, ...], stored: StoredBody | None) -> Claimed:

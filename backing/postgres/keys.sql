@@ -16,10 +16,11 @@ VALUES (%(id)s, %(account_id)s, %(name)s, %(prefix)s, %(digest)s, %(scopes)s, %(
 -- list_keys --
 -- Of one account; without one, of operators.
 SELECT id::text, name, prefix, scopes, rate_per_minute, created_at, expires_at, last_used_at, revoked_at
-FROM api_key WHERE account_id IS NOT DISTINCT FROM %(account_id)s ORDER BY id;
+FROM api_key WHERE account_id IS NOT DISTINCT FROM %(account_id)s AND (%(after)s::uuid IS NULL OR id > %(after)s)
+ORDER BY id LIMIT %(most)s;
 
 -- lock_key --
-SELECT id, name, scopes, rate_per_minute FROM api_key
+SELECT id, name, scopes, rate_per_minute, expires_at FROM api_key
 WHERE prefix = %(prefix)s AND account_id IS NOT DISTINCT FROM %(account_id)s AND revoked_at IS NULL
       AND (expires_at IS NULL OR expires_at > now())
 FOR UPDATE;

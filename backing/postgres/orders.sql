@@ -8,6 +8,10 @@ WHERE message.id = %(id)s AND (%(account_id)s::uuid IS NULL OR message.account_i
 ORDER BY delivery.id
 FOR NO KEY UPDATE OF delivery;
 
+-- owner --
+SELECT account_id FROM message
+WHERE id = %(id)s AND (%(account_id)s::uuid IS NULL OR account_id = %(account_id)s);
+
 -- duplicate --
 SELECT duplicate_of FROM message
 WHERE id = %(id)s AND (%(account_id)s::uuid IS NULL OR account_id = %(account_id)s);
@@ -16,11 +20,13 @@ WHERE id = %(id)s AND (%(account_id)s::uuid IS NULL OR account_id = %(account_id
 SELECT n, state, delivery_id FROM recipient WHERE message_id = %(id)s AND account_id = %(account_id)s ORDER BY n;
 
 -- move --
--- What is sent once more begins its schedule anew, and what is let go is held by no rule again.
+-- What is sent once more begins its schedule anew, and what is let go is held by no rule again. What is routed again is
+-- as if nothing had been ordered of it.
 UPDATE recipient
 SET state = %(state)s, updated_at = now(), reply = concat_ws('; last reply: ', %(words)s::text, reply),
     tries = CASE WHEN %(again)s THEN 0 ELSE tries END, next_attempt_at = CASE WHEN %(again)s THEN now() END,
-    released = released OR %(released)s, by_order = coalesce(%(through)s::uuid, by_order)
+    released = (released OR %(released)s) AND NOT %(by_rules)s,
+    by_order = CASE WHEN NOT %(by_rules)s THEN coalesce(%(through)s::uuid, by_order) END, ordered = %(ordered)s
 WHERE message_id = %(id)s AND account_id = %(account_id)s AND n = ANY (%(ns)s);
 
 -- prolong --
@@ -35,9 +41,9 @@ SET expires_at = greatest(expires_at, now() + least(
 WHERE id = %(id)s AND account_id = %(account_id)s;
 
 -- wake --
--- Due now: the dispatcher puts it on the queue.
+-- Due now: the dispatcher puts it on the queue. What rides there with its body comes by itself.
 UPDATE delivery
-SET state = %(state)s, next_attempt_at = now(), dispatch_at = now(), finished_at = NULL
+SET state = %(state)s, next_attempt_at = now(), dispatch_at = CASE WHEN %(stored)s THEN now() END, finished_at = NULL
 WHERE id = %(delivery_id)s AND account_id = %(account_id)s;
 
 -- rest --

@@ -144,7 +144,7 @@ async def replay(
 
 
 async def test(connection: Connection, account_id: UUID, endpoint_id: UUID) -> UUID | None:
-    """Let an event of no message go to an endpoint; gives its id, or None where the account has no such endpoint."""
+    """Let an event of no message go to an enabled endpoint; gives its id, or None where the account has none such."""
     values = {"account_id": account_id, "endpoint_id": endpoint_id, "test": TEST}
     row = await (await connection.execute(SQL["test"], values)).fetchone()
     return row[0] if row else None

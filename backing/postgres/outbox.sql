@@ -104,11 +104,11 @@ WITH page AS (
 SELECT (SELECT count(*) FROM again), created_at, id FROM page ORDER BY created_at DESC, id DESC LIMIT 1;
 
 -- test --
--- An event of no message, for one endpoint alone.
+-- An event of no message, for one endpoint alone that is enabled.
 WITH event AS (
     INSERT INTO outbox (account_id, type, payload)
     SELECT account_id, %(test)s, '{}' FROM webhook_endpoint
-    WHERE id = %(endpoint_id)s AND account_id = %(account_id)s
+    WHERE id = %(endpoint_id)s AND account_id = %(account_id)s AND enabled
     RETURNING id, account_id
 )
 INSERT INTO webhook_delivery (event_id, endpoint_id, account_id)
@@ -116,22 +116,36 @@ SELECT id, %(endpoint_id)s, account_id FROM event
 RETURNING event_id;
 
 -- create_endpoint --
-INSERT INTO webhook_endpoint (id, account_id, url, secret, types)
-VALUES (%(id)s, %(account_id)s, %(url)s, %(secret)s, %(types)s);
+INSERT INTO webhook_endpoint (id, account_id, url, secret, secret_key, secret_sealed_at, types)
+VALUES (%(id)s, %(account_id)s, %(url)s, %(secret)s, %(secret_key)s, now(), %(types)s);
+
+-- lock_endpoint --
+SELECT id FROM webhook_endpoint WHERE id = %(id)s AND account_id = %(account_id)s FOR UPDATE;
+
+-- change_endpoint --
+-- Null leaves a column as it is; an empty list of types is all. What failed at another URL says nothing of this one.
+UPDATE webhook_endpoint SET
+    url = coalesce(%(url)s::text, url),
+    types = CASE WHEN %(types)s::text[] IS NULL THEN types ELSE nullif(%(types)s::text[], '{}') END,
+    failing_since = CASE WHEN %(url)s::text <> url THEN NULL ELSE failing_since END
+WHERE id = %(id)s AND account_id = %(account_id)s;
 
 -- list_endpoints --
 SELECT id::text, url, types, enabled, disabled_reason,
        to_char(failing_since AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS failing_since,
        to_char(previous_until AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS rotating_until,
        to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS created,
+       secret_key, to_char(secret_sealed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS secret_sealed_at,
        (SELECT count(*) FROM webhook_delivery AS delivery
         WHERE delivery.endpoint_id = webhook_endpoint.id AND delivery.account_id = webhook_endpoint.account_id
               AND delivery.state = 'pending') AS waiting
-FROM webhook_endpoint WHERE account_id = %(account_id)s ORDER BY id;
+FROM webhook_endpoint WHERE account_id = %(account_id)s AND (%(after)s::uuid IS NULL OR id > %(after)s)
+ORDER BY id LIMIT %(most)s;
 
 -- rotate_secret --
 UPDATE webhook_endpoint
-SET previous_secret = secret, previous_until = now() + make_interval(secs => %(overlap)s), secret = %(secret)s
+SET previous_secret = secret, previous_until = now() + make_interval(secs => %(overlap)s), secret = %(secret)s,
+    secret_key = %(secret_key)s, secret_sealed_at = now()
 WHERE id = %(id)s AND account_id = %(account_id)s;
 
 -- enable_endpoint --
@@ -147,10 +161,13 @@ WHERE id = %(id)s AND account_id = %(account_id)s;
 DELETE FROM webhook_endpoint WHERE id = %(id)s AND account_id = %(account_id)s;
 
 -- list_deliveries --
--- What became of the newest events that went to an endpoint.
+-- What became of the newest events that went to an endpoint; of those before one, which go no later than it does.
 SELECT outbox.id::text AS event, outbox.type, delivery.state, delivery.attempts, delivery.last_status, delivery.last_text,
        to_char(outbox.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS time
 FROM outbox JOIN webhook_delivery AS delivery ON delivery.event_id = outbox.id
      AND delivery.account_id = outbox.account_id
 WHERE outbox.account_id = %(account_id)s AND delivery.endpoint_id = %(endpoint_id)s
+      AND (%(after)s::uuid IS NULL OR (outbox.created_at, outbox.id) < (
+          SELECT place.created_at, place.id FROM outbox AS place
+          WHERE place.account_id = %(account_id)s AND place.id = %(after)s))
 ORDER BY outbox.created_at DESC, outbox.id DESC LIMIT %(most)s;

@@ -98,6 +98,12 @@ class Database:
         finally:
             await self.pool.close()
 
+    def numbers(self) -> dict[str, int]:
+        """How its pool stands, for who looks at the process; PostgreSQL is not asked."""
+        stats = self.pool.get_stats()
+        names = {"size": "pool_size", "max": "pool_max", "available": "pool_available", "waiting": "requests_waiting"}
+        return {name: stats[key] for name, key in names.items()}
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """Lend a connection for one transaction.

@@ -116,6 +116,22 @@ class Records:
         async with self._database.statement() as connection:
             return (await connection.execute(SQL["forget_submissions"], {"most": most})).rowcount
 
+    async def forget_requests(self, most: int) -> int:
+        """Forget how requests were answered that are over; gives how many."""
+        async with self._database.statement() as connection:
+            return (await connection.execute(SQL["forget_requests"], {"most": most})).rowcount
+
+    async def forget_orders(self, most: int) -> int:
+        """Forget orders for mail that never came; gives how many."""
+        async with self._database.statement() as connection:
+            return (await connection.execute(SQL["forget_orders"], {"most": most})).rowcount
+
+    async def forget_inquiries(self, before: datetime, most: int) -> int:
+        """Forget questions to workers of before a time, with their answers; gives how many."""
+        values = {"before": uuid7(int(before.timestamp() * 1000), bytes(10)), "most": most}
+        async with self._database.statement() as connection:
+            return (await connection.execute(SQL["forget_inquiries"], values)).rowcount
+
     async def _rows(self, statement: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
         async with self._database.statement() as connection:
             return await (await connection.execute(SQL[statement], values)).fetchall()

@@ -75,6 +75,22 @@ DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log WHERE id < %(before)
 DELETE FROM api_submission WHERE (account_id, key) IN (
     SELECT account_id, key FROM api_submission WHERE expires_at < now() ORDER BY expires_at LIMIT %(most)s);
 
+-- forget_requests --
+-- Answers to requests with an Idempotency-Key, of any account, that are over.
+DELETE FROM api_request WHERE expires_at < now() AND ctid IN (
+    SELECT ctid FROM api_request WHERE expires_at < now() ORDER BY expires_at LIMIT %(most)s);
+
+-- forget_orders --
+-- Orders for mail that never came.
+DELETE FROM early_order WHERE id IN (
+    SELECT id FROM early_order WHERE expires_at < now() ORDER BY expires_at LIMIT %(most)s);
+
+-- forget_inquiries --
+-- Questions to workers about things of any account that are older than an id of that time. The answer may have come just
+-- now, or none at all; nobody waits for so long.
+DELETE FROM inquiry WHERE id IN (
+    SELECT id FROM inquiry WHERE id < %(before)s ORDER BY id LIMIT %(most)s FOR UPDATE SKIP LOCKED);
+
 -- forget_events --
 -- Events of any account that are older than an id of that time; their posts go with them.
 DELETE FROM outbox WHERE id IN (

@@ -1,6 +1,6 @@
 """Who signs in to PostgreSQL, and what each may do there: no more than its statements need."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, LiteralString
 
 import psycopg
@@ -13,14 +13,24 @@ _ALL: Final = "SELECT, INSERT, UPDATE, DELETE"
 
 # Rows that lose their account or message go with it whoever deletes that: PostgreSQL does it as their tables' owner.
 GRANTS: Final[Mapping[str, Mapping[str, LiteralString]]] = {
-    "relay": {"account": _READ, "credential": _READ, "suppression": _READ},
+    "relay": {
+        "account": _READ,
+        "credential": _READ,
+        "credential_former": _READ,
+        "credential_use": _WRITE,
+        "suppression": _READ,
+    },
     "worker": {
         "account": _READ,
         # What is old goes; nothing of it is written.
+        "api_request": "SELECT, DELETE",
         "api_submission": "SELECT, DELETE",
         "attempt": _WRITE,
-        "audit_log": "SELECT, DELETE",
+        "audit_log": "SELECT, INSERT, DELETE",
         "delivery": _WRITE,
+        "early_order": "SELECT, DELETE",
+        # It answers them, and removes old ones.
+        "inquiry": "SELECT, UPDATE, DELETE",
         "message": _ALL,
         "outbox": _ALL,
         "provider": _READ,
@@ -39,11 +49,16 @@ GRANTS: Final[Mapping[str, Mapping[str, LiteralString]]] = {
         # Whether the schema is new enough is asked at the start.
         "alembic_version": _READ,
         "api_key": _WRITE,
+        "api_request": _ALL,
         "api_submission": _ALL,
         "attempt": _READ,
         "audit_log": "SELECT, INSERT",
         "credential": _WRITE,
+        "credential_former": _ALL,
+        "credential_use": _READ,
         "delivery": "SELECT, UPDATE",
+        "early_order": "SELECT, INSERT, DELETE",
+        "inquiry": "SELECT, INSERT",
         "message": "SELECT, UPDATE",
         "outbox": "SELECT, INSERT",
         "provider": _ALL,
@@ -55,6 +70,10 @@ GRANTS: Final[Mapping[str, Mapping[str, LiteralString]]] = {
         "webhook_delivery": _WRITE,
         "webhook_endpoint": _ALL,
     },
+}
+# What a role may change of tables of which it may change nothing else: a worker seals secrets anew.
+COLUMNS: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
+    "worker": {"provider": ("secret", "secret_key", "secret_sealed_at")},
 }
 # Who has it signs in with an IAM token and no longer with a password (RDS: "IAM database authentication").
 _IAM: Final = "rds_iam"
@@ -82,6 +101,7 @@ def prepare(connection: psycopg.Connection[TupleRow], *, take: bool = True) -> l
                 # What an earlier version needed; sessions that run see both changes at once.
                 connection.execute(sql.SQL("REVOKE ALL ON ALL TABLES IN SCHEMA {} FROM {}").format(_SCHEMA, name))
             _grant(connection, name, tables)
+            _grant_columns(connection, name, COLUMNS.get(role, {}))
         return made
 
 
@@ -98,3 +118,12 @@ def _grant(connection: psycopg.Connection[TupleRow], role: sql.Identifier, table
     for table, verbs in tables.items():
         place = sql.Identifier("public", table)
         connection.execute(sql.SQL("GRANT {} ON TABLE {} TO {}").format(sql.SQL(verbs), place, role))
+
+
+def _grant_columns(
+    connection: psycopg.Connection[TupleRow], role: sql.Identifier, tables: Mapping[str, Sequence[str]]
+) -> None:
+    for table, columns in tables.items():
+        named = sql.SQL(", ").join(map(sql.Identifier, columns))
+        place = sql.Identifier("public", table)
+        connection.execute(sql.SQL("GRANT UPDATE ({}) ON TABLE {} TO {}").format(named, place, role))

@@ -25,8 +25,10 @@ SELECT id, kind, config, limits, allowed_domains, enabled FROM provider
 WHERE account_id IS NOT DISTINCT FROM %(account_id)s AND name = %(name)s FOR UPDATE;
 
 -- create_provider --
-INSERT INTO provider (id, account_id, name, kind, config, secret, limits, allowed_domains)
-VALUES (%(id)s, %(account_id)s, %(name)s, %(kind)s, %(config)s, %(secret)s, %(limits)s, %(allowed_domains)s::text[]);
+INSERT INTO provider (
+    id, account_id, name, kind, config, secret, secret_key, secret_sealed_at, limits, allowed_domains)
+VALUES (%(id)s, %(account_id)s, %(name)s, %(kind)s, %(config)s, %(secret)s, %(secret_key)s,
+        CASE WHEN %(secret)s::bytea IS NOT NULL THEN now() END, %(limits)s, %(allowed_domains)s::text[]);
 
 -- change_provider --
 UPDATE provider SET config = %(config)s, limits = %(limits)s, allowed_domains = %(allowed_domains)s::text[],
@@ -34,7 +36,8 @@ UPDATE provider SET config = %(config)s, limits = %(limits)s, allowed_domains = 
 WHERE id = %(id)s AND account_id IS NOT DISTINCT FROM %(account_id)s;
 
 -- set_secret --
-UPDATE provider SET secret = %(secret)s, version = version + 1
+UPDATE provider SET secret = %(secret)s, secret_key = %(secret_key)s,
+    secret_sealed_at = CASE WHEN %(secret)s::bytea IS NOT NULL THEN now() END, version = version + 1
 WHERE id = %(id)s AND account_id IS NOT DISTINCT FROM %(account_id)s;
 
 -- switch_provider --
@@ -68,12 +71,15 @@ DELETE FROM provider WHERE id = %(id)s AND account_id IS NOT DISTINCT FROM %(acc
 SELECT provider.name, account.name AS account, kind, provider.enabled, provider.version,
        provider.secret IS NOT NULL AS secret, provider.allowed_domains, provider.limits
 FROM provider LEFT JOIN account ON account.id = provider.account_id
-WHERE %(account_id)s::uuid IS NULL OR provider.account_id = %(account_id)s OR provider.account_id IS NULL
-ORDER BY account.name NULLS FIRST, provider.name;
+WHERE (%(account_id)s::uuid IS NULL OR provider.account_id = %(account_id)s OR provider.account_id IS NULL)
+      AND (%(after)s::text IS NULL OR (coalesce(account.name, ''), provider.name) > (%(after)s, %(after_name)s::text))
+ORDER BY coalesce(account.name, ''), provider.name LIMIT %(most)s;
 
 -- show_provider --
 SELECT provider.name, provider.id::text, account.name AS account, kind, provider.enabled, provider.version,
-       provider.secret IS NOT NULL AS secret, provider.allowed_domains, provider.limits, provider.config
+       provider.secret IS NOT NULL AS secret, provider.allowed_domains, provider.limits, provider.config,
+       provider.secret_key,
+       to_char(provider.secret_sealed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS secret_sealed_at
 FROM provider LEFT JOIN account ON account.id = provider.account_id
 WHERE provider.account_id IS NOT DISTINCT FROM %(account_id)s AND provider.name = %(name)s;
 
@@ -93,24 +99,29 @@ INSERT INTO routing_rule (id, account_id, name, priority, enabled, match, action
 VALUES (%(id)s, %(account_id)s, %(name)s, %(priority)s, %(enabled)s, %(match)s, %(action)s);
 
 -- change_rule --
-UPDATE routing_rule SET name = %(new_name)s, priority = %(priority)s, enabled = %(enabled)s, match = %(match)s,
+UPDATE routing_rule SET name = %(name)s, priority = %(priority)s, enabled = %(enabled)s, match = %(match)s,
     action = %(action)s, version = version + 1
-WHERE account_id = %(account_id)s AND name = %(name)s;
+WHERE account_id = %(account_id)s AND id = %(id)s;
 
 -- delete_rule --
-DELETE FROM routing_rule WHERE account_id = %(account_id)s AND name = %(name)s;
+DELETE FROM routing_rule WHERE account_id = %(account_id)s AND id = %(id)s;
 
 -- list_rules --
 SELECT id::text, name, priority, enabled, match, action, version FROM routing_rule
-WHERE account_id = %(account_id)s ORDER BY priority, id;
+WHERE account_id = %(account_id)s AND (%(after)s::bigint IS NULL OR (priority, id) > (%(after)s, %(after_id)s::uuid))
+ORDER BY priority, id LIMIT %(most)s;
 
 -- show_rule --
+-- The one of a name or, since there are older names that no path can hold, of an id.
 SELECT id::text, name, priority, enabled, match, action, version FROM routing_rule
-WHERE account_id = %(account_id)s AND name = %(name)s;
+WHERE account_id = %(account_id)s AND (name = %(name)s OR id::text = lower(%(name)s))
+ORDER BY name = %(name)s DESC LIMIT 1;
 
 -- credential_id --
 SELECT id FROM credential WHERE account_id = %(account_id)s AND username = %(username)s;
 
 -- telling_provider --
 -- One that tells of its events by calls, of any account, enabled or not: what it took before is told still.
-SELECT id, kind, version, secret FROM provider WHERE id = %(id)s;
+SELECT provider.id, provider.kind, provider.version, provider.secret, provider.name, account.name
+FROM provider LEFT JOIN account ON provider.account_id = account.id
+WHERE provider.id = %(id)s;

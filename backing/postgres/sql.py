@@ -7,6 +7,8 @@ from typing import LiteralString, cast
 from backing.postgres.slow import Statement
 
 _NAME = re.compile(r"^-- (\w+) --$", re.MULTILINE)
+# What is only for who reads the file. psycopg keeps what it has made of a statement only up to 4,096 characters.
+_FOR_READERS = re.compile(r"^ *--.*\n|^ +", re.MULTILINE)
 
 
 def statements(module_file: str) -> dict[str, LiteralString]:
@@ -14,6 +16,6 @@ def statements(module_file: str) -> dict[str, LiteralString]:
     module, parts = Path(module_file).stem, _NAME.split(Path(module_file).with_suffix(".sql").read_text("utf-8"))
     # psycopg takes only literal text as SQL; a file of the product's own is as good as one.
     return {
-        name: cast("LiteralString", Statement.named(f"{module}.{name}", body.strip()))
+        name: cast("LiteralString", Statement.named(f"{module}.{name}", _FOR_READERS.sub("", body).strip()))
         for name, body in zip(parts[1::2], parts[2::2], strict=True)
     }

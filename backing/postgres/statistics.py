@@ -60,10 +60,23 @@ class Statistics:
     domains: tuple[Group, ...]
 
 
+async def as_one(connection: Connection) -> None:
+    """Let a transaction that has asked nothing yet read all as it is at one moment; a replica can do so, too."""
+    await connection.execute(SQL["as_one"])
+
+
 async def counted(
     connection: Connection, account_id: UUID, since: datetime, until: datetime, most: int = MAX_MESSAGES
 ) -> Statistics:
-    """Count the newest messages of a time, at most so many, and their recipients."""
+    """Count the newest messages of a time, at most so many, and their recipients.
+
+    Args:
+        connection: in a transaction that is `as_one`, or the numbers are those of several moments.
+        account_id: whose.
+        since: the earliest time at which they were accepted.
+        until: the time before which they were.
+        most: messages that are looked at.
+    """
     asked = {"account_id": account_id, "since": since, "until": until, "most": most}
     chosen = await _rows(connection, "chosen", asked)
     values = {"account_id": account_id, "ids": [row[0] for row in chosen]}

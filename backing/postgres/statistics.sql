@@ -1,3 +1,7 @@
+-- as_one --
+-- Numbers are those of one moment, however many statements read them.
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+
 -- chosen --
 SELECT id, accepted_at FROM message
 WHERE account_id = %(account_id)s AND accepted_at >= %(since)s AND accepted_at < %(until)s

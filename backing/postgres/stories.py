@@ -2,12 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
+from pydantic import TypeAdapter
 
 from backing.postgres.pool import Connection
 from backing.postgres.sql import statements
@@ -20,6 +21,7 @@ SQL = statements(__file__)
 MAX_MOMENTS: Final = 1000
 # Messages that are looked at for those of which a recipient stands as is asked for.
 MAX_LOOKED: Final = 10_000
+_FIRST: Final = UUID(int=0)
 _LAST: Final = UUID(int=(1 << 128) - 1)
 
 T = TypeVar("T")
@@ -68,6 +70,8 @@ class Standing:
         rule: name of the rule that chose its way.
         dsn: what its sender was told last, "failed" or "delayed".
         released: whether an operator has let it go.
+        ordered: what was ordered of it last: hold, cancel, release, retry or reroute; None: nothing.
+        by_order: name of the provider that was ordered for it; None: none, or it is deleted.
     """
 
     n: int
@@ -84,6 +88,8 @@ class Standing:
     redirected_to: str | None
     dsn: str | None
     released: bool
+    ordered: str | None
+    by_order: str | None
     updated_at: datetime
 
 
@@ -113,6 +119,12 @@ class Moment:
     worker: str | None = None
     provider_message_id: str | None = None
     message: UUID | None = None
+
+
+# What PostgreSQL has put together, read in one step.
+_STANDINGS: Final = TypeAdapter(tuple[Standing, ...])
+_MOMENTS: Final = TypeAdapter(tuple[Moment, ...])
+_NONE: Final = "[]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +177,7 @@ class Search:
     Attributes:
         recipient: an address, in any case.
         header_message_id: with or without its brackets.
+        provider_message_id: of an attempt, likewise.
         state: of one of the recipients.
         since: the earliest time at which it was accepted.
         before: where the page before ended.
@@ -173,6 +186,7 @@ class Search:
 
     recipient: str | None = None
     header_message_id: str | None = None
+    provider_message_id: str | None = None
     state: State | None = None
     since: datetime | None = None
     before: Place | None = None
@@ -191,21 +205,21 @@ async def tell(connection: Connection, message_id: UUID, account_id: UUID | None
     """Tell the story of a message.
 
     Args:
-        connection: at the beginning of a transaction.
+        connection: for one statement, or more.
         message_id: its id.
         account_id: whose it has to be, or None for anyone's: only an operator may ask so.
 
     Returns:
         None where there is no such message, or it is another account's.
     """
-    await connection.execute(SQL["as_one"])
-    asked = {"id": message_id, "asked_by": account_id}
-    for facts in await _rows(connection, Facts, "message", asked):
-        values = {"id": facts.id, "account_id": facts.account_id, "session": facts.session, "most": MAX_MOMENTS + 1}
-        recipients = await _rows(connection, Standing, "recipients", values)
-        told = [await _rows(connection, Moment, name, values) for name in ("attempts", "events", "reports")]
-        return _story(facts, recipients, told)
-    return None
+    asked = {"id": message_id, "asked_by": account_id, "most": MAX_MOMENTS + 1}
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        row = await (await cursor.execute(SQL["story"], asked)).fetchone()
+    if row is None:
+        return None
+    recipients = _STANDINGS.validate_json(row.pop("recipients") or _NONE)
+    told = [_MOMENTS.validate_json(row.pop(name) or _NONE) for name in ("attempts", "events", "reports")]
+    return _story(Facts(**row | {"tags": tuple(row["tags"])}), recipients, told)
 
 
 async def body_of(connection: Connection, message_id: UUID, account_id: UUID | None = None) -> StoredBody | None:
@@ -214,7 +228,7 @@ async def body_of(connection: Connection, message_id: UUID, account_id: UUID | N
     return StoredBody(*row) if row else None
 
 
-def _story(facts: Facts, recipients: Sequence[Standing], told: Sequence[Sequence[Moment]]) -> Story:
+def _story(facts: Facts, recipients: tuple[Standing, ...], told: Sequence[Sequence[Moment]]) -> Story:
     attempts, events, reports = (each[:MAX_MOMENTS] for each in told)
     moments = [
         Moment(at=facts.accepted_at, kind="accepted"),
@@ -226,15 +240,8 @@ def _story(facts: Facts, recipients: Sequence[Standing], told: Sequence[Sequence
         *reports,
     ]
     # Of one time, in the order of their kinds.
-    ordered = tuple(map(_tidy, sorted(moments, key=lambda moment: moment.at)))
-    standing = tuple(replace(each, state=State(each.state)) for each in recipients)
-    return Story(
-        replace(facts, tags=tuple(facts.tags)), standing, ordered, cut=any(len(each) > MAX_MOMENTS for each in told)
-    )
-
-
-def _tidy(moment: Moment) -> Moment:
-    return moment if moment.recipients is None else replace(moment, recipients=tuple(moment.recipients))
+    ordered = tuple(sorted(moments, key=lambda moment: moment.at))
+    return Story(facts, recipients, ordered, cut=any(len(each) > MAX_MOMENTS for each in told))
 
 
 def _decided(recipients: Iterable[Standing], attempts: Iterable[Moment]) -> list[Moment]:
@@ -260,12 +267,12 @@ async def search(connection: Connection, account_id: UUID, wanted: Search) -> Pa
     that are else as wanted, those are given that stand so; the page says where to go on.
     """
     looked = wanted.most if wanted.state is None else MAX_LOOKED
-    header = (wanted.header_message_id or "").strip().removeprefix("<").removesuffix(">")
     before, before_id = wanted.before or (None, _LAST)
     values = {
         "account_id": account_id,
         "recipient": wanted.recipient,
-        "header_ids": [header, f"<{header}>"],
+        "header_ids": _spellings(wanted.header_message_id),
+        "provider_ids": _spellings(wanted.provider_message_id),
         "since": wanted.since,
         "before": before,
         "before_id": before_id,
@@ -281,8 +288,23 @@ async def search(connection: Connection, account_id: UUID, wanted: Search) -> Pa
     return Page(tuple(found), following)
 
 
+def ended_at(until: datetime | None) -> Place | None:
+    """Give the place before which a search begins that wants what was accepted before a time."""
+    return (until, _FIRST) if until else None
+
+
+def _spellings(named: str | None) -> list[str] | None:
+    """An id with and without its brackets, which are no part of it."""
+    if named is None:
+        return None
+    bare = named.strip().removeprefix("<").removesuffix(">")
+    return [bare, f"<{bare}>"]
+
+
 def _way(wanted: Search) -> str:
     """The statement whose index leaves the least to look at."""
+    if wanted.provider_message_id is not None:
+        return "by_provider"
     if wanted.header_message_id is not None:
         return "by_header"
     return "by_time" if wanted.recipient is None else "by_recipient"

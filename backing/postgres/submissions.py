@@ -5,13 +5,15 @@ takes a job that it has seen for what it is.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from psycopg.rows import class_row
 
+from backing.postgres import early
+from backing.postgres.early import Early
 from backing.postgres.pool import Connection, Database
 from backing.postgres.sql import statements
 
@@ -39,11 +41,14 @@ class Waiting:
 
     Attributes:
         account: name of whose it is; None where that is no more.
+        orders: what is noted for when a worker has it.
     """
 
     id: UUID
+    account_id: UUID
     account: str | None
     accepted_at: datetime
+    orders: tuple[Early, ...] = ()
 
 
 class Submissions:
@@ -89,7 +94,8 @@ async def waiting(connection: Connection, message_id: UUID, account_id: UUID | N
     """Give a message that the HTTP API has accepted in the last day; given an account, one of its own."""
     values = {"id": message_id, "asked_by": account_id, "seconds": KEPT_SECONDS}
     async with connection.cursor(row_factory=class_row(Waiting)) as cursor:
-        return await (await cursor.execute(SQL["accepted"], values)).fetchone()
+        found = await (await cursor.execute(SQL["accepted"], values)).fetchone()
+    return replace(found, orders=tuple(await early.waiting(connection, message_id, account_id))) if found else None
 
 
 def _digest(key: str) -> bytes:

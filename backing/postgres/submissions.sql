@@ -32,7 +32,7 @@ ON CONFLICT (account_id, key) DO NOTHING;
 
 -- accepted --
 -- Unknown and foreign ids look the same. Without an account it is an operator who asks.
-SELECT message_id AS id, account.name AS account,
+SELECT message_id AS id, api_submission.account_id, account.name AS account,
        api_submission.expires_at - make_interval(secs => %(seconds)s) AS accepted_at
 FROM api_submission LEFT JOIN account ON account.id = api_submission.account_id
 WHERE message_id = %(id)s AND confirmed AND api_submission.expires_at >= now()

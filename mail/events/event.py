@@ -105,7 +105,7 @@ class Fault(StrEnum):
 
     CALLER = "caller"  # it cannot be shown to come from the provider: answer 401
     PROVIDER = "provider"  # it is not of the form that the provider describes: answer 400
-    OURS = "ours"  # a key or a name in our configuration is wrong: answer 500, and the provider tries again
+    OURS = "ours"  # a key or a name in our configuration is wrong: answer 503, and the provider tries again
 
 
 class BadCall(Exception):  # noqa: N818 - a fact about a call

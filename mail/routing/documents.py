@@ -29,10 +29,24 @@ MAX_PRIORITY: Final = 1_000_000
 MAX_RECIPIENTS: Final = 1000
 DEFAULT_PRIORITY: Final = 100
 
+# What can be a part of a path, and read aloud; rules are older than this rule, so it is asked of new names only.
+NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 ._-]{0,198}[A-Za-z0-9._-])?")
 _PROVIDER: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 # After these a provider may have taken it, so asking another one could send it twice.
 _NO_FAILOVER: Final = frozenset({Outcome.ACCEPTED, Outcome.UNKNOWN})
 _ROUTE_KEYS: Final = frozenset({"targets", "sticky", "failover", "failover_on", "max_recipients"})
+
+
+def check_name(name: str) -> None:
+    """Check the name that a rule is to get.
+
+    Raises:
+        BadRule: it can be none.
+    """
+    if not NAME.fullmatch(name):
+        raise BadRule(
+            f"name is {shown(name)}; expected up to 200 letters, digits, blanks and . _ -, and a letter or digit first"
+        )
 
 
 def parse_rule(rule_id: UUID, document: object) -> Rule:

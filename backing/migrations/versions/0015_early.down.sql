@@ -1,0 +1,2 @@
+ALTER TABLE recipient DROP COLUMN ordered;
+DROP TABLE early_order;

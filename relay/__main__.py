@@ -29,6 +29,7 @@ from backing.postgres.accounts import Accounts
 from backing.postgres.pool import Database
 from backing.postgres.suppressions import Suppressions
 from backing.quotas import Quotas
+from backing.reload import Reload
 from backing.s3 import Bodies
 from backing.secrets import BadSecret, credential_key
 from backing.settings import ConfigurationError, read
@@ -47,8 +48,8 @@ from relay.policy.changes import Changes
 from relay.policy.guard import Guard, Rules
 from relay.policy.load import Load, queue_measures
 from relay.policy.suppression import SuppressionLists
+from relay.policy.uses import Uses
 from relay.protection import Protection, Situation
-from relay.reload import Reload
 from relay.server import RelayServer
 from relay.settings import RelaySettings
 from relay.smtp.visit import House
@@ -167,7 +168,7 @@ async def watch_certificates(stack: AsyncExitStack, house: House, places: Certif
         seconds = settings.relay_certificate_poll_seconds
         await stack.enter_async_context(SecretWatch(places, served, metrics.certificate_reloads, seconds).running())
     metrics.certificate_expiry.set_function(lambda: expiry(served))
-    metrics.certificate_days_left.set_function(lambda: (served.expires_at - now()) / timedelta(days=1))
+    metrics.certificate_days_left.set_function(lambda: days_left(served))
     metrics.certificate_bootstrap.set_function(lambda: served.bootstrap)
 
 
@@ -190,11 +191,13 @@ async def furnish(stack: AsyncExitStack, settings: RelaySettings, on: Leanings) 
     await enter(answering(settings.relay_host, settings.relay_challenge_port, cache))
     guard = await enter(Guard(cache, rules(settings)).running())
     transcripts = Transcripts((await enter(Broadcast(cache).running())).hand_on)
-    trusted = settings.relay_credential_cache_seconds
+    accounts = Accounts(on.database)
+    doorkeeper = Doorkeeper(accounts, on.key, settings.relay_credential_cache_seconds, throttle=guard)
+    doorkeeper.used = (await enter(Uses(accounts).running())).note
     house = House(
         settings=settings,
         certificates=on.certificates,
-        doorkeeper=Doorkeeper(Accounts(on.database), on.key, trusted, throttle=guard),
+        doorkeeper=doorkeeper,
         guard=guard,
         quotas=await enter(Quotas(cache, on.metrics.quota_refusals).running()),
         suppressions=await enter(SuppressionLists(Suppressions(on.database)).running()),
@@ -253,7 +256,7 @@ async def protection(server: RelayServer, house: House) -> AsyncIterator[None]:
         yield
 
 
-def reload(house: House) -> Reload:
+def reload(house: House) -> Reload[RelaySettings]:
     """Make what takes new settings into the house."""
 
     def take(settings: RelaySettings) -> None:
@@ -261,7 +264,7 @@ def reload(house: House) -> Reload:
         house.guard.rules = rules(settings)
         log.set_level(settings.log_level)
 
-    return Reload(partial(read, RelaySettings), lambda: house.settings, take, house.metrics)
+    return Reload(partial(read, RelaySettings), house.settings, take, house.metrics.reloads)
 
 
 def rules(settings: RelaySettings) -> Rules:
@@ -280,9 +283,16 @@ def expiry(certificates: Certificates) -> float:
     return certificates.expires_at.timestamp()
 
 
-def remarks(house: House) -> dict[str, str]:
+def days_left(certificates: Certificates) -> float:
+    """Days until the first of the certificates served now expires."""
+    return (certificates.expires_at - now()) / timedelta(days=1)
+
+
+def remarks(house: House) -> dict[str, object]:
     """What /readyz says besides: for want of a certificate the relay is ready, but not as it should be."""
-    return {"certificate": "bootstrap"} if house.certificates.bootstrap else {}
+    served = house.certificates
+    kind = "bootstrap" if served.bootstrap else "issued"
+    return {"certificate": kind, "certificate_days_left": round(days_left(served), 1)}
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ from relay.wire.protocol import LINGER_SECONDS
 _BACKLOG: Final = 1024
 # Sessions above the limit that are still told so; beyond, connections are cut without a word.
 _MAX_REFUSALS: Final = 100
+# In which a connection that was aborted is gone.
+_ABORT_SECONDS: Final = 1.0
 
 
 @dataclass(slots=True)
@@ -187,7 +189,12 @@ class RelayServer(Register):
         self.tally.cut = len(self._talking)
         for task in self._talking.values():
             task.cancel()
-        await self._until(lambda: not self._connected, LINGER_SECONDS)
+        late = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._abort)
+        await self._until(lambda: not self._connected, LINGER_SECONDS + _ABORT_SECONDS)
+        late.cancel()
+
+    def _abort(self) -> None:
+        """Close what does not close by itself, such as a connection of which the peer is not known yet."""
         for session in self._connected:
             session.transport.abort()
 

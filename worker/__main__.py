@@ -3,7 +3,9 @@
 The only place where its parts are put together.
 """
 
+import asyncio
 import os
+import signal
 import socket
 import sys
 from contextlib import AsyncExitStack
@@ -24,13 +26,14 @@ from backing.metrics import EventMetrics, OutboxMetrics, PoolMetrics, WorkerCont
 from backing.notices import Listener
 from backing.postgres.deliveries import Deliveries
 from backing.postgres.events import Events
+from backing.postgres.inquiries import Inquiries
 from backing.postgres.outbox import Outbox
 from backing.postgres.pool import Database
 from backing.postgres.retention import Records
 from backing.postgres.routing import Routings
+from backing.reload import Reload
 from backing.s3 import Bodies
 from backing.secrets import Vault
-from backing.ses_quota import ses_quota
 from backing.settings import ConfigurationError, read
 from backing.sqs import Queue
 from backing.stop import Stop
@@ -43,8 +46,9 @@ from worker.control.control import Control, Rules
 from worker.courier import Courier
 from worker.dispatch import Dispatcher, Rhythm
 from worker.events import EventConsumer, EventKeeper
-from worker.gate import Gate, SesQuotas
+from worker.gate import Gate, SesQuotas, guarded_quota
 from worker.inbox import Inbox
+from worker.inquiries.clerk import Clerk, Tools
 from worker.ledger import Ledger
 from worker.outbox import LEASE_SECONDS, Secrets, Teller
 from worker.posting import poster
@@ -108,15 +112,20 @@ async def _ground(stack: AsyncExitStack, settings: WorkerSettings) -> Ground:
     )
 
 
-async def _consumer(stack: AsyncExitStack, ground: Ground, deliveries: Deliveries) -> Consumer:
+async def _consumer(
+    stack: AsyncExitStack, ground: Ground, deliveries: Deliveries, clerk: Clerk
+) -> tuple[Consumer, Courier]:
     """Put together what delivers."""
     settings, metrics = ground.settings, ground.metrics
-    http = await stack.enter_async_context(http_session())
-    known = kinds(ProviderMeans(ground.aws, http))
+    allowed = settings.provider_allowed_networks
+    http = await stack.enter_async_context(http_session(allowed))
+    own = await stack.enter_async_context(http_session(None))
+    known = kinds(ProviderMeans(ground.aws, http, own, allowed))
     routes = Routes(Routings(ground.database).load, settings.worker_routing_seconds)
     await stack.enter_async_context(routes.running())
-    await stack.enter_async_context(Listener(ground.cache, [routes.forget], missed=routes.forget_all).running())
-    quotas = SesQuotas(partial(ses_quota, ground.aws))
+    hearers = [routes.forget, clerk.hear]
+    await stack.enter_async_context(Listener(ground.cache, hearers, missed=routes.forget_all).running())
+    quotas = SesQuotas(partial(guarded_quota, ground.aws, allowed))
     control = Control(
         ground.cache, WorkerControlMetrics(ground.registry), quotas.quota, Rules(share=settings.worker_share)
     )
@@ -134,7 +143,8 @@ async def _consumer(stack: AsyncExitStack, ground: Ground, deliveries: Deliverie
     inbox = Inbox(ground.queue, settings.worker_poll_seconds, settings.worker_lease_seconds, ground.aside)
     pace = Pace(settings.worker_concurrency, settings.worker_lease_seconds, settings.worker_drain_seconds)
     await stack.enter_async_context(inbox.running())
-    return Consumer(inbox, ledger, Courier(means, _terms(settings)), metrics, pace)
+    courier = Courier(means, _terms(settings))
+    return Consumer(inbox, ledger, courier, metrics, pace), courier
 
 
 def _terms(settings: WorkerSettings) -> Terms:
@@ -147,8 +157,8 @@ def _terms(settings: WorkerSettings) -> Terms:
     )
 
 
-async def _helpers(stack: AsyncExitStack, ground: Ground, deliveries: Deliveries, stop: Stop) -> None:
-    """Start what works beside the deliveries."""
+async def _helpers(stack: AsyncExitStack, ground: Ground, deliveries: Deliveries, stop: Stop) -> Retention:
+    """Start what works beside the deliveries; give what forgets."""
     settings = ground.settings
     rhythm = Rhythm.of(settings.worker_dispatch_seconds, settings.worker_lease_seconds)
     await stack.enter_async_context(beside(Dispatcher(deliveries, ground.queue, rhythm).run()))
@@ -162,14 +172,18 @@ async def _helpers(stack: AsyncExitStack, ground: Ground, deliveries: Deliveries
     posts = await stack.enter_async_context(poster(settings.webhook_allowed_networks))
     teller = Teller(Outbox(ground.database, LEASE_SECONDS), Secrets(ground.vault), posts, metrics)
     await stack.enter_async_context(beside(teller.run()))
-    ages = Ages(
+    retention = Retention(Records(ground.database), ground.bodies, ground.archive, metrics, _ages(settings), now)
+    await stack.enter_async_context(beside(retention.run()))
+    return retention
+
+
+def _ages(settings: WorkerSettings) -> Ages:
+    return Ages(
         settings.worker_retention_days,
         settings.worker_outbox_days,
         settings.worker_audit_days,
         bool(settings.archive_bucket),
     )
-    retention = Retention(Records(ground.database), ground.bodies, ground.archive, metrics, ages, now)
-    await stack.enter_async_context(beside(retention.run()))
 
 
 async def serve(settings: WorkerSettings, stop: Stop) -> None:
@@ -178,10 +192,25 @@ async def serve(settings: WorkerSettings, stop: Stop) -> None:
         ground = await _ground(stack, settings)
         owner = f"{socket.gethostname()}:{os.getpid()}"
         deliveries = Deliveries(ground.database, owner, settings.worker_lease_seconds, settings.worker_expiry_seconds)
-        consumer = await _consumer(stack, ground, deliveries)
-        await _helpers(stack, ground, deliveries, stop)
+        clerk = Clerk(Inquiries(ground.database), Tools(ground.vault, ground.aws, settings.provider_allowed_networks))
+        consumer, courier = await _consumer(stack, ground, deliveries, clerk)
+        await stack.enter_async_context(clerk.running(stop))
+        retention = await _helpers(stack, ground, deliveries, stop)
+
+        def take(new: WorkerSettings) -> None:
+            courier.take(_terms(new))
+            consumer.resize(new.worker_concurrency)
+            retention.terms = _ages(new)
+            log.set_level(new.log_level)
+
+        reload = Reload(partial(read, WorkerSettings), settings, take, ground.metrics.reloads)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
         ready = health.serving(
-            settings.health_host, settings.health_port, lambda: not stop.soon.is_set(), ground.registry
+            settings.health_host,
+            settings.health_port,
+            lambda: not stop.soon.is_set(),
+            ground.registry,
+            lambda: {"pool": ground.database.numbers()},
         )
         address = await stack.enter_async_context(ready)
         structlog.get_logger().info("working", health=f"{address[0]}:{address[1]}")
@@ -202,6 +231,8 @@ def run() -> int:
         sys.stderr.write(f"{error}\n")
         return EX_CONFIG
     log.configure("worker", settings.log_level)
+    # A reload asked for before there is anything to reload must not end the process.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     uvloop.run(main(settings))
     return 0
 

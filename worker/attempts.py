@@ -73,7 +73,7 @@ class Attempts:
 
     def __init__(self, means: Means, terms: Terms) -> None:
         self._means = means
-        self._terms = terms
+        self.terms = terms
         self._journal = Journal(means.metrics, means.clock)
         self._log = structlog.get_logger()
 
@@ -85,7 +85,7 @@ class Attempts:
         """
         row = station.row
         admission = await self._means.gate.admit(
-            row, errand.job.account_id, len(way.recipients), self._terms.patience_seconds
+            row, errand.job.account_id, len(way.recipients), self.terms.patience_seconds
         )
         if isinstance(admission, Refusal):
             text = f"provider {row.name} not asked: {admission.text or admission.reason}"
@@ -116,7 +116,7 @@ class Attempts:
             return None
         if not ours:
             raise LeaseLost(str(claim.delivery_id))
-        errand.lease_end = max(errand.lease_end, began + self._terms.lease_seconds)
+        errand.lease_end = max(errand.lease_end, began + self.terms.lease_seconds)
         return n
 
     async def _made(self, errand: Errand, way: Way, station: Station, n: int) -> list[RecipientResult]:
@@ -125,7 +125,7 @@ class Attempts:
         errand.fly(n, row, way, way.recipients)
         envelope = errand.envelope(row, way, way.recipients)
         try:
-            results = await provider.send(envelope, errand.body, began + self._terms.attempt_seconds)
+            results = await provider.send(envelope, errand.body, began + self.terms.attempt_seconds)
         except Exception as bug:  # noqa: BLE001 - nobody knows how far it came, and the account's policy says what then
             self._log.exception("provider broke", message=str(errand.job.id), provider=row.name, attempt=n)
             results = _unknown(way.recipients, f"{type(bug).__name__} while it was being sent")

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from backing.metrics import WorkerMetrics
-from backing.postgres.claims import Claimed, Duplicate, Finished, Leased, Result, Waiting
+from backing.postgres.claims import Claimed, Duplicate, Finished, Leased, Ordered, Result, Waiting
 from backing.sqs import MAX_BATCH, Received
 from backing.stop import Stop
 from mail.errors import MalformedJob, Unavailable, UnknownJobVersion
@@ -76,6 +76,10 @@ class Consumer:
             for task in tuple(self._tasks):
                 task.cancel()
         self._log.info("drained", in_hand=in_hand, cut_off=cut_off)
+
+    def resize(self, concurrency: int) -> None:
+        """Have so many messages in hand at a time from now on."""
+        self._slots.resize(concurrency)
 
     async def _drain(self, stop: Stop) -> None:
         waits = [self._working.create_task(self._slots.all_free()), self._working.create_task(stop.now.wait())]
@@ -181,6 +185,10 @@ class Consumer:
             case Waiting(seconds, stored=False):
                 self._count("waiting")
                 await self._put_by(message, job, seconds)
+            case Ordered():
+                # Another copy of it was in hand at that moment, and the order waits for its end.
+                self._count("waiting")
+                await self._inbox.later([message], TROUBLE_SECONDS)
             case Duplicate(of):
                 self._count("duplicate")
                 self._log.info("duplicate submission", message=str(job.id), session=job.session, of=str(of))

@@ -14,6 +14,7 @@ import structlog
 
 from backing.postgres.claims import Pending, Result
 from backing.postgres.routing import ProviderRow
+from backing.provider_configs import BadConfig
 from backing.s3 import BodyMissing
 from mail.delivery import PROVIDER_TROUBLE, Outcome
 from mail.errors import Unavailable
@@ -22,7 +23,7 @@ from mail.splice import outgoing
 from worker.attempts import Attempts, Means, Station, Terms
 from worker.decide import Answered, Case, Moment, conclude, fate, must_be_stored, policy_of
 from worker.errand import Errand
-from worker.providers.base import NO_REQUIRETLS, Answer, BadConfig, Provider
+from worker.providers.base import NO_REQUIRETLS, Answer, Provider
 from worker.reports import Telling, write
 from worker.sort import sort
 from worker.ways import Way
@@ -40,6 +41,10 @@ class Courier:
         self._chance = random.SystemRandom()
         self._attempts = Attempts(means, terms)
         self._log = structlog.get_logger()
+
+    def take(self, terms: Terms) -> None:
+        """Go on under other terms; attempts that are being made end under theirs."""
+        self._terms = self._attempts.terms = terms
 
     async def deliver(self, errand: Errand) -> Result:
         """Do all that can be done for a delivery now.

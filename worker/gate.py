@@ -3,11 +3,19 @@
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
+from aiohttp import ThreadedResolver
+from yarl import URL
+
+from backing.aws import Aws
 from backing.postgres.routing import ProviderRow
+from backing.ses_quota import ses_quota
 from mail.delivery import RecipientResult
+from mail.endpoints import Network
+from mail.errors import Unavailable
 from mail.limits import SendQuota
 from worker.control.admission import Admission, Grant
 from worker.control.control import Control
+from worker.guard import PROVIDERS, Guard, addresses
 
 _SES = "ses"
 
@@ -36,6 +44,29 @@ class SesQuotas:
         """
         row = self._known.get(provider_id)
         return await self._ask(_text(row, "region"), _text(row, "endpoint")) if row else None
+
+
+async def guarded_quota(aws: Aws, allowed: Sequence[Network], region: str | None, endpoint: str | None) -> SendQuota:
+    """Ask SES for its quota, where a row says that it is only if we may go there.
+
+    Args:
+        aws: the worker's own credentials.
+        allowed: networks that providers may be in beside the public internet.
+        region: of the row, or None for our own.
+        endpoint: the same.
+
+    Raises:
+        Unavailable: it did not answer, or is where we may not go.
+    """
+    if endpoint is None:
+        return await ses_quota(aws, region, None)
+    try:
+        url = URL(endpoint)
+        # An address in a URL is asked of no resolver.
+        await addresses(url.host or "", url.port or 443, allowed, PROVIDERS)
+    except (OSError, ValueError) as fault:
+        raise Unavailable(f"SES GetAccount: {fault}") from fault
+    return await ses_quota(aws, region, endpoint, Guard(ThreadedResolver(), allowed, PROVIDERS))
 
 
 class Gate:

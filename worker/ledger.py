@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 
 from backing.batch import Batcher, Limits
-from backing.postgres.claims import Begin, Claim, Claimed, Result
+from backing.postgres.claims import Begin, Claim, Claimed, Ordered, Result
 from backing.postgres.deliveries import Deliveries
 from mail.errors import MalformedJob, Unavailable
 from mail.job import Job, StoredBody
@@ -45,12 +45,23 @@ class Ledger:
             Unavailable: the database did not answer.
         """
         try:
-            return dict(await self._deliveries.claim(jobs))
+            return await self._claimed(jobs)
         except MalformedJob as malformed:
             if len(jobs) == 1:
                 return {jobs[0][0].id: malformed}
         singly = [await self.claim([job]) for job in jobs]
         return {message_id: claim for claims in singly for message_id, claim in claims.items()}
+
+    async def _claimed(self, jobs: Sequence[tuple[Job, datetime]]) -> dict[UUID, Claim | MalformedJob]:
+        """Claim jobs, of which something may have been ordered before they came."""
+        claims = dict[UUID, Claim | MalformedJob](await self._deliveries.claim(jobs))
+        ordered = [each for each in jobs if isinstance(claims.get(each[0].id), Ordered)]
+        for job, _ in ordered:
+            for why in await self._deliveries.obey(job):
+                self._log.warning("order not carried out", message=str(job.id), session=job.session, reason=why)
+        if ordered:
+            claims |= await self._deliveries.claim(ordered)
+        return claims
 
     async def begin(self, begin: Begin) -> bool:
         """Write down that an attempt is made; False if the lease went to another, and it must not be made.

@@ -1,28 +1,24 @@
 """HTTPS posts to hosts that accounts name: to public addresses only, checked where the connection is made."""
 
-import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from backing import ids
-from mail.endpoints import Network, may_connect, read_retry_after
+from mail.endpoints import Network, read_retry_after
+from worker.guard import WEBHOOKS, Guard
 from worker.providers.base import clean
 
 _TOTAL_SECONDS: Final = 10.0
 _CONNECT_SECONDS: Final = 5.0
 _ANSWER_OCTETS: Final = 1024
 _CONNECTIONS: Final = 200
-
-
-class Forbidden(OSError):  # noqa: N818 - a fact about an address
-    """A name or an address leads to where accounts may not post."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,45 +34,6 @@ class Reply:
     status: int | None
     text: str
     retry_after: float | None = None
-
-
-class Guard(AbstractResolver):
-    """Resolves names to addresses that may be connected to.
-
-    The connection is made to the addresses that were looked at here, so a name that says something else later gains
-    nothing. A name with a forbidden address among its addresses is refused whole.
-
-    Args:
-        resolver: asks the DNS.
-        allowed: networks that are allowed beside the public internet.
-    """
-
-    def __init__(self, resolver: AbstractResolver, allowed: Sequence[Network]) -> None:
-        self._resolver = resolver
-        self._allowed = allowed
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """Give the addresses of a name; raises `Forbidden`."""
-        found = await self._resolver.resolve(host, port, family)
-        for each in found:
-            self._check(each["host"])
-        return found
-
-    async def close(self) -> None:
-        """Close what asks the DNS."""
-        await self._resolver.close()
-
-    def socket(self, info: tuple[Any, ...]) -> socket.socket:
-        """Make the socket of a connection; an address in a URL comes here without having been resolved."""
-        family, kind, protocol, _, address = info
-        self._check(address[0])
-        return socket.socket(family, kind, protocol)
-
-    def _check(self, address: str) -> None:
-        if not may_connect(address, self._allowed):
-            raise Forbidden(f"{address} is not an address on the public internet")
 
 
 class Poster:
@@ -117,7 +74,7 @@ async def poster(
         context: which authorities are trusted; None for those of the system.
         resolver: asks the DNS; None for the system's own.
     """
-    guard = Guard(resolver or aiohttp.ThreadedResolver(), allowed)
+    guard = Guard(resolver or aiohttp.ThreadedResolver(), allowed, WEBHOOKS)
     connector = aiohttp.TCPConnector(
         resolver=guard,
         use_dns_cache=False,

@@ -30,6 +30,7 @@ class Terms:
         mail_days: age of finished mail.
         event_days: age of events.
         audit_days: age of what the audit log says.
+        inquiry_days: age of questions about providers.
         archive: whether the stories of all accounts are archived, and not only of those that want it.
         every: seconds between sweeps.
         pause: seconds between pages, which leave the database to others.
@@ -39,6 +40,7 @@ class Terms:
     event_days: int
     audit_days: int = 365
     archive: bool = False
+    inquiry_days: int = 7
     every: float = 3600.0
     pause: float = 0.2
 
@@ -53,7 +55,7 @@ class Retention:
         bodies: where bodies of mail lie that had to wait.
         archive: where stories go.
         metrics: counts what is forgotten.
-        terms: how long things are kept.
+        terms: how long things are kept; may be replaced at any time.
         now: the time.
     """
 
@@ -70,7 +72,7 @@ class Retention:
         self._bodies = bodies
         self._archive = archive
         self._metrics = metrics
-        self._terms = terms
+        self.terms = terms
         self._now = now
         self._log = structlog.get_logger()
 
@@ -83,7 +85,7 @@ class Retention:
                 self._log.warning("retention put off", reason=str(fault))
             except Exception:  # noqa: BLE001 - the loop's edge: what fails now is old enough the next time, too
                 self._log.exception("retention failed")
-            await asyncio.sleep(self._terms.every)
+            await asyncio.sleep(self.terms.every)
 
     async def sweep(self) -> int:
         """Go once through all that is on record; gives how many messages were forgotten.
@@ -98,11 +100,15 @@ class Retention:
             except Unavailable as fault:
                 # The archive of one account must not keep the mail of all the others.
                 self._log.warning("mail kept", account=str(owner.account_id), reason=str(fault))
-        events, changes = self._before(self._terms.event_days), self._before(self._terms.audit_days)
+        events, changes = self._before(self.terms.event_days), self._before(self.terms.audit_days)
+        asked = self._before(self.terms.inquiry_days)
         counts = {
             "event": await self._forget_pages(lambda: self._records.forget_events(events, _ROWS)),
             "change": await self._forget_pages(lambda: self._records.forget_changes(changes, _ROWS)),
             "submission": await self._forget_pages(lambda: self._records.forget_submissions(_ROWS)),
+            "request": await self._forget_pages(lambda: self._records.forget_requests(_ROWS)),
+            "order": await self._forget_pages(lambda: self._records.forget_orders(_ROWS)),
+            "question": await self._forget_pages(lambda: self._records.forget_inquiries(asked, _ROWS)),
         }
         for what, count in counts.items():
             self._metrics.forgotten.labels(what).inc(count)
@@ -112,19 +118,19 @@ class Retention:
 
     async def _forget_mail(self, owner: Owner) -> int:
         total, at = 0, START
-        days = owner.days or self._terms.mail_days
+        days = owner.days or self.terms.mail_days
         while page := await self._records.due(owner.account_id, days, at, _PAGE):
             total += await self._forget_page(owner, page)
             if len(page) < _PAGE:
                 break
             at = page[-1]
-            await asyncio.sleep(self._terms.pause)
+            await asyncio.sleep(self.terms.pause)
         return total
 
     async def _forget_page(self, owner: Owner, page: Sequence[Old]) -> int:
         """Forget a page; when its archive or its bodies fail, all of it is kept."""
         ids = [old.id for old in page]
-        read_at = await self._archive_page(owner.account_id, page) if owner.archive or self._terms.archive else None
+        read_at = await self._archive_page(owner.account_id, page) if owner.archive or self.terms.archive else None
         count = await self._records.forget(owner.account_id, ids, read_at, self._bodies.delete_all)
         self._metrics.forgotten.labels("message").inc(count)
         return count
@@ -153,7 +159,7 @@ class Retention:
             total += count
             if count < _ROWS:
                 break
-            await asyncio.sleep(self._terms.pause)
+            await asyncio.sleep(self.terms.pause)
         return total
 
     def _before(self, days: int) -> datetime:

@@ -4,7 +4,7 @@ from typing import Final
 
 from pydantic import Field
 
-from backing.settings import Networks, ProviderKeySettings, ServiceSettings
+from backing.settings import RELOADABLE, Networks, ProviderKeySettings, ServiceSettings
 
 # The rest of a lease is for writing down what came of an attempt.
 MAX_LEASE_SHARE: Final = 7 / 8
@@ -13,15 +13,25 @@ MAX_LEASE_SHARE: Final = 7 / 8
 class WorkerSettings(ServiceSettings, ProviderKeySettings):
     """The worker's own settings beside the shared ones."""
 
-    worker_concurrency: int = Field(default=64, ge=1, le=1000, description="Messages being sent at a time.")
+    worker_concurrency: int = Field(
+        default=64, ge=1, le=1000, description="Messages being sent at a time.", json_schema_extra=RELOADABLE
+    )
     worker_lease_seconds: float = Field(
         default=120.0, ge=2, le=900, description="How long a claim holds; it is extended while attempts are made."
     )
     worker_attempt_seconds: float = Field(
-        default=60.0, gt=0, le=600, description="Longest time for one attempt at a provider, within 7/8 of a lease."
+        default=60.0,
+        gt=0,
+        le=600,
+        description="Longest time for one attempt at a provider, within 7/8 of a lease.",
+        json_schema_extra=RELOADABLE,
     )
     worker_patience_seconds: float = Field(
-        default=2.0, ge=0, le=60, description="How long a message in hand waits for its provider's rate."
+        default=2.0,
+        ge=0,
+        le=60,
+        description="How long a message in hand waits for its provider's rate.",
+        json_schema_extra=RELOADABLE,
     )
     worker_max_body_bytes: int = Field(
         default=268_435_456, ge=1_048_576, description="Octets of bodies from S3 in memory at a time."
@@ -46,12 +56,16 @@ class WorkerSettings(ServiceSettings, ProviderKeySettings):
         default=(60, 300, 600, 1200, 2400, 3600, 7200, 14400),
         min_length=1,
         description="Waits between attempts, as a JSON list; the last one repeats until the message expires.",
+        json_schema_extra=RELOADABLE,
     )
     worker_expiry_seconds: int = Field(
         default=172_800, ge=60, le=1_209_600, description="Age at which an undelivered recipient expires (48 h)."
     )
     worker_unknown_seconds: float = Field(
-        default=120.0, ge=0, description="Wait before an unknown outcome is acted on by the account's policy."
+        default=120.0,
+        ge=0,
+        description="Wait before an unknown outcome is acted on by the account's policy.",
+        json_schema_extra=RELOADABLE,
     )
     worker_dispatch_seconds: float = Field(
         default=2.0, gt=0, le=60, description="How often due deferred mail is put back on the queue."
@@ -85,17 +99,31 @@ class WorkerSettings(ServiceSettings, ProviderKeySettings):
         default=(),
         description="Networks that webhooks may be posted to beside the public internet, such as 10.0.0.0/8.",
     )
+    provider_allowed_networks: Networks = Field(
+        default=(),
+        description="Networks that providers may be in beside the public internet, such as 10.0.0.0/8 for a mail "
+        "server within your own network.",
+    )
     worker_retention_days: int = Field(
         default=7,
         ge=1,
         le=3650,
         description="Age at which finished mail is forgotten, where its account says nothing.",
+        json_schema_extra=RELOADABLE,
     )
     worker_outbox_days: int = Field(
-        default=30, ge=1, le=3650, description="Age at which events are forgotten, and can be replayed no more."
+        default=30,
+        ge=1,
+        le=3650,
+        description="Age at which events are forgotten, and can be replayed no more.",
+        json_schema_extra=RELOADABLE,
     )
     worker_audit_days: int = Field(
-        default=365, ge=1, le=3650, description="Age at which the audit log forgets who changed what."
+        default=365,
+        ge=1,
+        le=3650,
+        description="Age at which the audit log forgets who changed what.",
+        json_schema_extra=RELOADABLE,
     )
     archive_bucket: str = Field(
         default="",

@@ -16,13 +16,16 @@ class Slots:
 
     async def take(self, most: int) -> int:
         """Take up to `most` places, and at least one."""
-        wanted = min(most, self._total)
-        await self._until(1)
-        try:
-            async with asyncio.timeout(_GATHER_SECONDS):
-                await self._until(wanted)
-        except TimeoutError:
-            wanted = min(wanted, self._free)
+        wanted = 0
+        # There may be fewer places all at once.
+        while wanted < 1:
+            wanted = min(most, self._total)
+            await self._until(1)
+            try:
+                async with asyncio.timeout(_GATHER_SECONDS):
+                    await self._until(wanted)
+            except TimeoutError:
+                wanted = min(wanted, self._free)
         self._free -= wanted
         return wanted
 
@@ -31,11 +34,21 @@ class Slots:
         self._free += count
         self._changed.set()
 
+    def resize(self, total: int) -> None:
+        """Have so many places from now on; what is in hand beyond them stays in hand until it is done."""
+        self._free += total - self._total
+        self._total = total
+        self._changed.set()
+
     async def all_free(self) -> None:
         """Wait until nothing is in hand."""
-        await self._until(self._total)
+        while self._free < self._total:
+            await self._change()
 
     async def _until(self, free: int) -> None:
         while self._free < free:
-            self._changed.clear()
-            await self._changed.wait()
+            await self._change()
+
+    async def _change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()

@@ -2,19 +2,20 @@
 
 import asyncio
 import hmac
+import math
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
-from uuid import UUID
 
 from aiosmtpd.smtp import LoginPassword
 
-from mail.accounts import ChosenSecret, Credential, GeneratedSecret, secret_digest
+from backing.ids import now
+from mail.accounts import ChosenSecret, Credential, GeneratedSecret, Secret, secret_digest
 from mail.errors import Refused, Reply, Unavailable
 from relay import replies
 from relay.policy.credentials import Accounts, KnownCredentials
-from relay.policy.passwords import Passwords
+from relay.policy.passwords import Checked, Passwords
 
 # A refusal takes this long whatever its reason, so that its time tells nothing and guessing is slow. It is longer than
 # a slow hash takes.
@@ -69,6 +70,10 @@ class Doorkeeper:
         clock: seconds that only ever grow.
         throttle: who keeps guessing slow.
         passwords: who checks secrets that people chose.
+
+    Attributes:
+        today: gives the time, by which credentials and exchanged secrets end.
+        used: called with a credential that signs in, and now and then with one whose session sends.
     """
 
     def __init__(
@@ -85,6 +90,8 @@ class Doorkeeper:
         self._key = key
         self._throttle = throttle or Unthrottled()
         self._passwords = passwords or Passwords()
+        self.today = now
+        self.used: Callable[[Credential], object] = _unnoted
         # A chosen secret that was right is recognised by a digest that means nothing outside this process.
         self._proof_key = secrets.token_bytes(32)
         self.fresh = self._known.fresh
@@ -96,8 +103,8 @@ class Doorkeeper:
         """Give the credential that a login and password belong to.
 
         Raises:
-            Refused: 535 5.7.8, there is none, or it may not be used from the peer's address; 454 4.7.0, too many wrong
-                guesses.
+            Refused: 535 5.7.8, there is none, it has expired, or it may not be used from the peer's address; 454 4.7.0,
+                too many wrong guesses.
             Unavailable: the database did not answer and the credential was never seen before, or too many passwords
                 wait to be checked.
         """
@@ -121,8 +128,8 @@ class Doorkeeper:
             peer: the client's IP address.
 
         Raises:
-            Refused: 535 5.7.8, there is none, it is somebody else, or it may not be used from the peer's address; 454
-                4.7.0, too many wrong guesses.
+            Refused: 535 5.7.8, there is none, it is somebody else, it has expired, or it may not be used from the
+                peer's address; 454 4.7.0, too many wrong guesses.
             Unavailable: the database did not answer, and the certificate was never seen before.
         """
         _heed(await self._throttle.address_objection(peer, username))
@@ -137,10 +144,13 @@ class Doorkeeper:
     async def renew(self, credential: Credential, peer: str) -> Credential:
         """Give a session's credential as it is now; while the database is away, as it was last known.
 
+        A session goes on when its credential expires, and when its secret is exchanged with an overlap.
+
         Raises:
-            Refused: 550 5.7.1, it is revoked, its account is disabled, its secret is another, or it may no longer be
-                used from the peer's address. The session ought to end.
+            Refused: 550 5.7.1, it is revoked, its account is disabled, its secret is another at once, or it may no
+                longer be used from the peer's address. The session ought to end.
         """
+        self.used(credential)
         known = self._known.trusted(credential.username)
         if known:
             current: Credential | None = known.credential
@@ -152,7 +162,7 @@ class Doorkeeper:
                 current = known.credential if known else credential
         if current is credential:
             return credential
-        if current is None or _identity(current) != _identity(credential) or not current.from_here(peer):
+        if current is None or not current.continues(credential) or not current.from_here(peer):
             raise replies.refusal(NO_LONGER_VALID)
         return current
 
@@ -165,17 +175,26 @@ class Doorkeeper:
         _heed(await self._throttle.username_objection(peer, username))
         if credential and self._recalled(credential, secret):
             return 0.0, credential
-        chosen = credential.secret if credential else None
-        phc = chosen.phc if isinstance(chosen, ChosenSecret) else None
-        checked = await self._passwords.check(phc, secret)
+        checked = await self._compute(credential, secret)
         if credential and checked.right:
-            self._known.prove(credential, self._proof(credential, secret))
             return checked.began, credential
         if fault:
             # The secret may be a new one that the database alone knows.
             self._throttle.failed(peer, username)
             raise fault
         return checked.began, None
+
+    async def _compute(self, credential: Credential | None, secret: str) -> Checked:
+        """Check a password against the slow hashes of a user; who has none waits as long for a turn."""
+        began = math.inf
+        chosen = [each for each in self._secrets(credential) if isinstance(each, ChosenSecret)]
+        for each in chosen or (None,):
+            checked = await self._passwords.check(each.phc if each else None, secret)
+            began = min(began, checked.began)
+            if credential and each and checked.right:
+                self._known.prove(credential, each, self._proof(credential, secret))
+                return Checked(right=True, began=began)
+        return Checked(right=False, began=began)
 
     async def _look_up(self, username: str, secret: str) -> tuple[Credential | None, Unavailable | None]:
         known = self._known.known(username)
@@ -192,16 +211,22 @@ class Doorkeeper:
                 raise
             return known.credential, fault
 
+    def _secrets(self, credential: Credential | None) -> Iterator[Secret]:
+        return credential.secrets(self.today()) if credential else iter(())
+
     def _generated(self, credential: Credential, secret: str) -> bool:
-        known = credential.secret
-        return isinstance(known, GeneratedSecret) and known.admits(self._key, credential.username, secret)
+        return any(
+            isinstance(each, GeneratedSecret) and each.admits(self._key, credential.username, secret)
+            for each in self._secrets(credential)
+        )
 
     def _recalled(self, credential: Credential, secret: str) -> bool:
-        """Whether this chosen secret was checked before, against just this hash."""
+        """Whether this chosen secret was checked before, against a hash that still is one of the user's."""
         known = self._known.known(credential.username)
-        if known is None or known.proof is None or known.credential.secret != credential.secret:
+        if known is None or not known.proofs:
             return False
-        return hmac.compare_digest(known.proof, self._proof(credential, secret))
+        proof = self._proof(credential, secret)
+        return any(hmac.compare_digest(known.proofs.get(each, b""), proof) for each in self._secrets(credential))
 
     def _proof(self, credential: Credential, secret: str) -> bytes:
         return secret_digest(self._proof_key, credential.username, secret)
@@ -209,6 +234,10 @@ class Doorkeeper:
     def _let_in(self, credential: Credential, peer: str) -> Credential:
         if not credential.from_here(peer):
             raise Refused(535, "5.7.8", f"This credential may not be used from {peer}")
+        if credential.expires_at and credential.ended(self.today()):
+            # Only who has the right secret is told so.
+            raise Refused(535, "5.7.8", f"This credential expired at {credential.expires_at:%Y-%m-%dT%H:%M:%SZ}")
+        self.used(credential)
         self._throttle.succeeded(peer, credential.username)
         return credential
 
@@ -228,5 +257,5 @@ def _heed(objection: Reply | None) -> None:
         raise replies.refusal(objection)
 
 
-def _identity(credential: Credential) -> tuple[UUID, object, str | None]:
-    return credential.id, credential.secret, credential.certificate_name
+def _unnoted(_: Credential) -> None:
+    """Where nobody keeps when credentials were used."""

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 from uuid import UUID
 
-from mail.accounts import Credential
+from mail.accounts import Credential, Secret
 from mail.errors import Unavailable
 
 # How long a database that did not answer is left alone, as far as known credentials go.
@@ -29,12 +29,12 @@ class Known:
     """A credential as the database last had it.
 
     Attributes:
-        proof: digest of the chosen secret that was found right for just this credential.
+        proofs: for each of its chosen secrets that was found right, a digest of what was given.
     """
 
     credential: Credential
     fresh_until: float
-    proof: bytes | None = None
+    proofs: dict[Secret, bytes] = field(default_factory=dict)
 
 
 class KnownCredentials:
@@ -114,11 +114,11 @@ class KnownCredentials:
             self._put(credential.username, credential, current=notices == self._notices)
         return credential
 
-    def prove(self, credential: Credential, proof: bytes) -> None:
-        """Remember that a chosen secret is right for a credential."""
+    def prove(self, credential: Credential, secret: Secret, proof: bytes) -> None:
+        """Remember that what was given is a chosen secret of a credential."""
         known = self._known.get(credential.username)
-        if known and known.credential.secret == credential.secret:
-            known.proof = proof
+        if known and secret in _secrets(known.credential):
+            known.proofs[secret] = proof
 
     def forget(self, username: str) -> None:
         """Ask for a credential when it is needed next: it may have changed."""
@@ -173,7 +173,12 @@ class KnownCredentials:
             self._put(next(iter(self._known)), None, current=False)
         if credential.certificate_name:
             self._certified[credential.certificate_name] = username
-        proof = old.proof if old and old.credential.secret == credential.secret else None
+        kept = _secrets(credential)
+        proofs = {secret: proof for secret, proof in old.proofs.items() if secret in kept} if old else {}
         fresh_until = self._clock() + self._trust_seconds if current else 0.0
-        self._known[username] = Known(credential, fresh_until, proof)
+        self._known[username] = Known(credential, fresh_until, proofs)
         return credential
+
+
+def _secrets(credential: Credential) -> set[Secret | None]:
+    return {credential.secret, *(each.secret for each in credential.former)}

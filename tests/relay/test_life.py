@@ -5,6 +5,7 @@ import gc
 import resource
 import socket
 import weakref
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import structlog
 from mail.errors import Unavailable
 from relay.smtp.dialogue import Dialogue
 from relay.smtp.session import RelaySMTP
-from tests.relay.house import Files, Running, relay, until
+from tests.relay.house import Files, Peer, Running, relay, until
 from tests.relay.test_fragments import Pipe
 
 pytestmark = pytest.mark.anyio
@@ -169,6 +170,52 @@ async def test_who_says_nothing_is_sent_away_unasked_in_the_end(files: Files) ->
         assert (await silent.rest()).startswith(b"421 4.3.2 ")
         assert 0.2 <= asyncio.get_running_loop().time() - began < 10
     assert running.server.tally.cut == 0
+
+
+@pytest.mark.requirement("SC-10.1")
+async def test_who_came_before_the_drain_and_speaks_first_in_it_is_sent_away(files: Files) -> None:
+    async with relay(files, relay_idle_drain_seconds=60, relay_drain_seconds=100) as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port(implicit_tls=True))
+        peer = Peer(reader, writer, running.trust)
+        await sessions(running, 1)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(running.server.drain())
+            await until(lambda: running.server.draining)
+            await writer.start_tls(running.trust, server_hostname="localhost")
+            await peer.expect("421 4.3.2 Shutting down, try again ref=")
+            assert await peer.rest() == b""
+        await peer.close()
+    assert running.counted("relay_shed_total", reason="draining") == 1
+
+
+async def test_who_never_says_who_he_is_does_not_hold_up_the_end(files: Files) -> None:
+    loop = asyncio.get_running_loop()
+    async with relay(files, relay_proxy_networks="127.0.0.0/8") as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port())
+        await until(lambda: bool(running.server._connected))  # noqa: SLF001 - it has no session yet
+        ended = loop.time()
+    assert loop.time() - ended < 10
+    with suppress(ConnectionResetError):
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+    writer.close()
+    assert (running.server.tally.sessions, running.server.tally.cut) == (0, 0)
+
+
+@pytest.mark.requirement("CORE-SMTP-005")
+async def test_far_above_the_limit_a_connection_is_cut_without_a_word(files: Files) -> None:
+    async with relay(files, relay_max_connections=1) as running:
+        port = running.port(implicit_tls=True)
+        # A hundred are still told; as long as they keep silent, they are there.
+        waiting = [await asyncio.open_connection("127.0.0.1", port) for _ in range(101)]
+        await sessions(running, 101)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        with suppress(ConnectionResetError):
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert len(running.server.sessions) == 101
+        assert running.counted("relay_connections_total", result="refused") == 1
+        assert running.counted("relay_shed_total", reason="sessions") == 1
+        for _, each in [*waiting, (reader, writer)]:
+            each.transport.abort()
 
 
 @pytest.mark.requirement("SC-10.1")

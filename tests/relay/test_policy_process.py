@@ -266,6 +266,25 @@ def test_a_chosen_password_signs_in(fleet: Fleet) -> None:
 
 
 @pytest.mark.requirement("CORE-SMTP-001")
+def test_a_password_is_exchanged_while_the_one_before_is_good(fleet: Fleet) -> None:
+    made = json.loads(fleet.operator("credential", "create", "shop", "--username", "moving", "--json"))
+    for number in (0, 1):
+        with fleet.client(number, "moving", made["secret"]):
+            pass
+    rotated = json.loads(fleet.operator("credential", "rotate", "moving", "--overlap-hours", "1", "--json"))
+    assert (rotated["account"], rotated["username"]) == ("shop", "moving")
+    for number in (0, 1):
+        for secret in (rotated["secret"], made["secret"]):
+            with fleet.client(number, "moving", secret) as client:
+                assert client.send_message(message()) == {}
+    last = json.loads(fleet.operator("credential", "rotate", "moving", "--overlap-hours", "0", "--json"))
+    wait_until(lambda: refusal(fleet, 0, "moving", made["secret"]).startswith("535"), SECONDS, "still good")
+    assert refusal(fleet, 0, "moving", rotated["secret"]) == "535 5.7.8 Authentication credentials invalid"
+    with fleet.client(0, "moving", last["secret"]) as client:
+        assert client.send_message(message()) == {}
+
+
+@pytest.mark.requirement("CORE-SMTP-001")
 def test_a_credential_is_refused_outside_of_its_networks(fleet: Fleet) -> None:
     words = ("credential", "create", "shop", "--username", "branch", "--network", "127.0.0.2/32", "--json")
     secret = json.loads(fleet.operator(*words))["secret"]

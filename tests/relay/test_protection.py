@@ -175,10 +175,16 @@ def test_no_protection_outlasts_its_cap_and_none_begins_in_a_drain(looks: list[t
 
 
 async def test_it_runs_beside_the_service_and_lets_go_when_told_to_stop() -> None:
-    async with task() as one, one.protection.running():
-        await until(lambda: one.agent.asked == [ON])
-        one.stopping.set()
-        await until(lambda: one.agent.asked == [ON, OFF])
+    async with task() as one:
+        one.active = False
+        async with one.protection.running():
+            await until(lambda: one.shown == [0])
+            # It looks again by itself.
+            one.active = True
+            await until(lambda: one.agent.asked == [ON])
+            one.stopping.set()
+            await until(lambda: one.agent.asked == [ON, OFF])
+            await until(lambda: not any("Protection._watch" in repr(each) for each in asyncio.all_tasks()))
 
 
 async def test_busy_is_who_is_signed_in_or_sends(files: Files) -> None:

@@ -7,8 +7,8 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from backing.metrics import RelayMetrics
+from backing.reload import Change, Reload, change
 from backing.settings import ConfigurationError
-from relay.reload import Change, Reload, change
 from relay.settings import RelaySettings
 from tests.relay.house import Files, relay, settings
 
@@ -42,7 +42,7 @@ def test_bad_settings_change_nothing_and_values_are_never_said(files: Files) -> 
     registry, taken = CollectorRegistry(), list[RelaySettings]()
     source = Source(settings(files, relay_max_connections=7, relay_hostname="value.example"))
     with structlog.testing.capture_logs() as said:
-        reload = Reload(source.read, lambda: settings(files), taken.append, RelayMetrics(registry))
+        reload = Reload(source.read, settings(files), taken.append, RelayMetrics(registry).reloads)
         source.fault = ConfigurationError("RELAY_MAX_CONNECTIONS: too few")
         reload()
         assert taken == []
@@ -70,6 +70,6 @@ async def test_sessions_that_go_on_take_new_limits_at_their_next_use(files: File
         def take(taken: RelaySettings) -> None:
             running.house.settings = taken
 
-        Reload(lambda: new, lambda: running.house.settings, take, running.house.metrics)()
+        Reload(lambda: new, running.house.settings, take, running.house.metrics.reloads)()
         await peer.ask("MAIL FROM:<me@example.com> SIZE=70000", "552 5.3.4")
         await (await running.connect(implicit_tls=True)).expect("421 4.3.2 Too many sessions")

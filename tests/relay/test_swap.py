@@ -2,18 +2,23 @@
 
 import asyncio
 import datetime as dt
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+import resource
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
 from structlog.testing import capture_logs
+from typing_extensions import override
 
 from backing.certificates.material import Material
-from relay.certificates.tls import FALLBACK
-from tests.relay.house import Files, Running, until
+from relay.certificates.files import CertificateFiles
+from relay.certificates.tls import FALLBACK, Certificates, Offer
+from relay.certificates.watch import Watch
+from tests.relay.house import Files, Running, relay, until
 from tests.relay.pairs import TOMORROW, YESTERDAY, eventually, material, own, reloads, serial, served, watched, write
 
 pytestmark = pytest.mark.anyio
@@ -131,6 +136,7 @@ def bad(files: Files, what: str) -> Material | None:
         "far too large": Material(b"#" * 2_000_000, good.key),
         "missing": None,
         "unreadable": None,
+        "a link to itself": None,
     }[what]
 
 
@@ -146,6 +152,7 @@ REASONS = {
     "far too large": "server.pem is too large",
     "missing": "server.pem cannot be read: No such file or directory",
     "unreadable": "server.pem cannot be read: Is a directory",
+    "a link to itself": "server.pem cannot be read: Too many levels of symbolic links",
 }
 
 
@@ -160,6 +167,8 @@ async def test_what_cannot_be_served_is_kept_out_and_told_once(files: Files, tmp
                 (tmp_path / "server.pem").unlink()
             if what == "unreadable":
                 (tmp_path / "server.pem").mkdir()
+            if what == "a link to itself":
+                (tmp_path / "server.pem").symlink_to("server.pem")
             await until(lambda: reloads(running, "refused") == 1)
             await asyncio.sleep(0.5)
             assert (reloads(running, "refused"), await is_served(running, old)) == (1, True)
@@ -203,13 +212,81 @@ async def test_pairs_come_and_go_in_the_folder(files: Files, tmp_path: Path) -> 
             write(tmp_path, "shop", second := material(files.ca, "mx.shop.example"))
             await eventually(lambda: serves(second), 1)
             await until(lambda: reloads(running, "refused") == 1)
+            (tmp_path / "half.pem").unlink()
             (tmp_path / "shop.pem").unlink()
             (tmp_path / "shop.key").unlink()
             await eventually(lambda: serves(fallback), 2)
             assert running.house.certificates.places == {FALLBACK}
+            # What was taken away is forgotten, though it was never served: told once more.
+            (tmp_path / "half.pem").write_bytes(b"garbage")
+            await until(lambda: reloads(running, "refused") == 2)
     told = [(line["event"], line.get("names")) for line in lines if line["log_level"] in {"warning", "error"}]
     assert told == [
         ("certificate no longer has names", ["www.shop.example"]),
         ("certificate kept out", None),
         ("certificate taken away", ["mx.shop.example"]),
+        ("certificate kept out", None),
     ]
+
+
+@contextmanager
+def without_descriptors() -> Iterator[None]:
+    """Let this process open nothing any more: no file, and nothing that tells of changes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_where_the_system_does_not_tell_of_changes_files_are_looked_at_now_and_then(
+    files: Files, tmp_path: Path
+) -> None:
+    files, old = own(files, tmp_path)
+    with capture_logs() as lines:
+        async with relay(files) as running:
+            where, house = CertificateFiles.of(running.house.settings), running.house
+            watch = Watch(where, house.certificates, house.metrics.certificate_reloads, 0.2)
+            with without_descriptors():
+                async with watch.running():
+                    await until(lambda: reloads(running, "refused") == 1)
+                    await asyncio.sleep(0.5)
+            assert await is_served(running, old)
+            async with watch.running():
+                write(tmp_path, "server", new := material(files.ca, "localhost"))
+                await eventually(lambda: is_served(running, new), 2)
+    told = [(line["event"], line["reason"]) for line in lines if line["log_level"] in {"warning", "error"}]
+    assert [event for event, _ in told].count("certificates are only looked at now and then") == 1
+    assert ("certificate kept out", f"{tmp_path / 'server.pem'} cannot be read: Too many open files") in told
+
+
+class Faulty(Certificates):
+    """Certificates that break where nobody thought of it."""
+
+    broken = False
+
+    @override
+    def offer(self, *what: Any, **more: Any) -> Offer:
+        if self.broken:
+            raise RuntimeError("a bug")
+        return super().offer(*what, **more)
+
+
+async def test_a_fault_that_nobody_thought_of_ends_neither_the_relay_nor_the_watch(
+    files: Files, tmp_path: Path
+) -> None:
+    files, old = own(files, tmp_path)
+    certificates = Faulty(old)
+    with capture_logs() as lines:
+        async with relay(files, served=certificates) as running:
+            where, house = CertificateFiles.of(running.house.settings), running.house
+            async with Watch(where, certificates, house.metrics.certificate_reloads, 0.2).running():
+                certificates.broken = True
+                write(tmp_path, "server", new := material(files.ca, "localhost"))
+                await until(lambda: any(line["event"] == "certificates not looked at" for line in lines))
+                assert await is_served(running, old)
+                certificates.broken = False
+                await eventually(lambda: is_served(running, new), 2)
+            assert (reloads(running, "accepted"), reloads(running, "refused")) == (1, 0)
+    assert {line["log_level"] for line in lines if line["event"] == "certificates not looked at"} == {"error"}

@@ -1,5 +1,6 @@
 """What tests of the worker set up: jobs, accounts, settings, and queries of what came out."""
 
+import functools
 import hashlib
 import json
 import os
@@ -12,7 +13,7 @@ from uuid import UUID
 
 import psycopg
 from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session
+from aiobotocore.session import AioSession, get_session
 from psycopg.types.json import Jsonb
 
 from backing.aws import Aws
@@ -25,6 +26,12 @@ from mail.job import Job, Recipient, StoredBody, encode
 PASSED_ON = ("AWS_", "PG", "PATH", "HOME", "COV")
 ACCOUNT = UUID("01890000-0000-7000-8000-00000000000a")
 BODY = b"From: a@shop.example\r\nSubject: hello\r\n\r\n.hidden dot\r\n..two\r\nend\r\n"
+
+
+@functools.cache
+def shared_session() -> AioSession:
+    """One for all that tests ask themselves: to make one takes longer than to ask."""
+    return get_session()
 
 
 def make_job(*recipients: str, body: bytes = BODY, **changes: Any) -> Job:
@@ -125,7 +132,7 @@ class Post:
 
     @asynccontextmanager
     async def sqs(self) -> AsyncIterator[Any]:
-        async with get_session().create_client(
+        async with shared_session().create_client(
             "sqs",
             region_name="eu-central-1",
             endpoint_url=self.endpoint,
@@ -151,7 +158,7 @@ class Post:
         return job._replace(body=StoredBody(self.bucket, f"bodies/{job.id}"))
 
     async def store(self, key: str, body: bytes) -> None:
-        async with get_session().create_client("s3", region_name="eu-central-1", endpoint_url=self.endpoint) as s3:
+        async with shared_session().create_client("s3", region_name="eu-central-1", endpoint_url=self.endpoint) as s3:
             await s3.put_object(Bucket=self.bucket, Key=key, Body=body)
 
     async def delayed(self) -> int:
@@ -184,7 +191,7 @@ class Post:
         }
 
     async def stored(self) -> list[str]:
-        async with get_session().create_client("s3", region_name="eu-central-1", endpoint_url=self.endpoint) as s3:
+        async with shared_session().create_client("s3", region_name="eu-central-1", endpoint_url=self.endpoint) as s3:
             answer = await s3.list_objects_v2(Bucket=self.bucket)
         return [each["Key"] for each in answer.get("Contents", [])]
 
@@ -200,6 +207,7 @@ def environment(url: str, post: Post, **changes: str) -> dict[str, str]:
         "BODY_BUCKET": post.bucket,
         "HEALTH_HOST": "127.0.0.1",
         "HEALTH_PORT": "0",
+        "PROVIDER_ALLOWED_NETWORKS": "127.0.0.0/8 ::1",
         "WORKER_POLL_SECONDS": "1",
         "WORKER_LEASE_SECONDS": "20",
         "WORKER_RETRY_SECONDS": "[1, 1]",

@@ -78,7 +78,7 @@ class Peer:
         await self._reply(writer, "banner", "220 peer ready")
         taken = 0
         while line := await self._unless_over(reader.readline()):
-            words = line.decode().rstrip("\r\n")
+            words = line.decode("utf-8", "replace").rstrip("\r\n")
             self.commands.append(words)
             verb = words.split(" ")[0].upper()
             if verb == "EHLO":
@@ -110,7 +110,7 @@ class Peer:
             raise _Dropped
         message = await self._unless_over(reader.readuntil(b".\r\n"))
         while not message.endswith(b"\r\n.\r\n") and message != b".\r\n":
-            message += await self._unless_over(reader.readuntil(b"\r\n.\r\n"))
+            message += await self._unless_over(reader.readuntil(b".\r\n"))
         self.messages.append(message[:-3])
         await self._reply(writer, ".", "250 2.0.0 taken")
 

@@ -1,7 +1,8 @@
 """Sending through the SMTP provider to a scripted peer, and what is expected of it."""
 
 import asyncio
-from typing import Any
+from ipaddress import ip_network
+from typing import Any, Final
 
 from backing.ids import new_id
 from mail.delivery import Outcome, RecipientResult
@@ -12,6 +13,8 @@ from worker.providers.base import Envelope, Setup
 from worker.providers.smtp import SmtpProvider
 from worker.providers.smtp.attempt import Recode, cannot_recode
 
+# Peers of tests are on this machine.
+HERE: Final = (ip_network("127.0.0.0/8"), ip_network("::1"))
 B, C, D = Recipient("b@far.example"), Recipient("c@far.example"), Recipient("d@far.example")
 
 
@@ -29,7 +32,8 @@ def envelope(*recipients: Recipient, **changes: Any) -> Envelope:
 async def provider(
     peer: Peer, secret: str | None = None, recode: Recode = cannot_recode, **config: object
 ) -> SmtpProvider:
-    return await SmtpProvider.create(Setup(new_id(), "main", peer.config | {"timeout": 30.0} | config, secret), recode)
+    setup = Setup(new_id(), "main", peer.config | {"timeout": 30.0} | config, secret)
+    return await SmtpProvider.create(setup, recode, HERE)
 
 
 async def attempt(

@@ -1,9 +1,10 @@
 """The loop's edges: what is given back, and what waits for the database or the queue."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -11,11 +12,11 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from backing.metrics import WorkerMetrics
-from backing.postgres.claims import Claimed, Result
+from backing.postgres.claims import Claimed, Result, Waiting
 from backing.sqs import Queue
 from backing.stop import Stop
 from mail.errors import Unavailable
-from mail.job import Job
+from mail.job import Job, StoredBody
 from mail.states import DeliveryState
 from tests.conftest import free_port
 from tests.worker.house import Books, Post, ledger_of, make_job
@@ -154,3 +155,221 @@ async def _finish(ledger: Ledger, result: Result) -> bool | Unavailable:
         return await ledger.finish(result)
     except Unavailable as fault:
         return fault
+
+
+class OddLedger:
+    """A real ledger, which a test keeps waiting, or has answer as real ones do seldom."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.claim_fault: Exception | None = None
+        self.finish_fault: Exception | None = None
+        self.claims: dict[Any, Any] | None = None
+        self.finishing, self.claiming, self.hurried, self.brings_back = 0, 0, False, False
+        self.may_claim, self.may_finish = asyncio.Event(), asyncio.Event()
+        self.may_claim.set()
+        self.may_finish.set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+    async def claim(self, jobs: Sequence[tuple[Job, datetime]]) -> dict[Any, Any]:
+        self.claiming += 1
+        fault, self.claim_fault = self.claim_fault, None
+        if fault:
+            raise fault
+        if self.claims is not None:
+            return self.claims
+        claimed = await self._ledger.claim(jobs)
+        await self.may_claim.wait()
+        return dict(claimed)
+
+    async def finish(self, result: Result) -> bool:
+        self.finishing += 1
+        if self.finish_fault:
+            raise self.finish_fault
+        await self.may_finish.wait()
+        return await self._ledger.finish(result)
+
+    async def stored(self, job: Job, place: StoredBody) -> bool:
+        return self.brings_back or await self._ledger.stored(job, place)
+
+    def hurry(self) -> None:
+        self.hurried = True
+        self._ledger.hurry()
+
+
+@dataclass
+class SwiftCourier:
+    """Has a result at once, without having sent anything; keeps no bodies."""
+
+    fault: Exception | None = None
+
+    async def deliver(self, errand: Errand) -> Result:
+        claim = errand.claim
+        return Result(delivery_id=claim.delivery_id, token=claim.token, state=DeliveryState.DONE, wait=None, fates=())
+
+    async def park(self, _: Errand, result: Result) -> Result:
+        return result
+
+    async def store(self, job: Job) -> StoredBody:
+        if self.fault:
+            raise self.fault
+        return StoredBody("bodies", str(job.id))
+
+
+@asynccontextmanager
+async def consuming(
+    books: Books, post: Post, courier: object, prepare: Any = lambda _: None
+) -> AsyncIterator[tuple[OddLedger, Stop]]:
+    """A worker with an odd ledger that works until the block ends, if it was not told to stop before."""
+    async with parts(books, post) as (inbox, ledger):
+        odd, stop = OddLedger(ledger), Stop()
+        prepare(odd)
+        metrics = WorkerMetrics(CollectorRegistry())
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(Consumer(inbox, odd, courier, metrics, PACE).run(stop))  # type: ignore[arg-type]
+            yield odd, stop
+            if not stop.soon.is_set():
+                stop.ask()
+
+
+@pytest.mark.requirement("SC-10.3")
+async def test_what_is_claimed_only_when_it_is_to_stop_is_given_back(books: Books, post: Post) -> None:
+    books.account({"host": "peer.example"})
+    job = make_job()
+    await post.put(job)
+    courier = SlowCourier()
+    async with consuming(books, post, courier, lambda odd: odd.may_claim.clear()) as (ledger, stop):
+
+        async def claimed() -> bool:
+            return books.states() == ["sending"]
+
+        await until(claimed)
+        stop.ask()
+        ledger.may_claim.set()
+    assert courier.holding == []
+    assert books.delivery(job.id) == ("queued", 0, 0, 1)
+    assert await post.counts() == (1, 0)
+
+
+@pytest.mark.requirement("SC-10.3")
+async def test_a_result_under_way_is_written_down_even_when_it_is_to_stop_at_once(books: Books, post: Post) -> None:
+    books.account({"host": "peer.example"})
+    await post.put(make_job())
+    with capture_logs() as lines:
+        async with consuming(books, post, SwiftCourier(), lambda odd: odd.may_finish.clear()) as (ledger, stop):
+
+            async def finishing() -> bool:
+                return ledger.finishing == 1
+
+            await until(finishing)
+            stop.ask()
+            stop.ask()
+
+            async def cut_off() -> bool:
+                return ledger.hurried
+
+            await until(cut_off)
+            ledger.may_finish.set()
+    assert [line["event"] for line in lines if line["event"] in {"cut off", "drained"}] == ["drained"]
+    assert books.states() == ["done"]
+    assert await post.counts() == (0, 0)
+
+
+async def test_a_result_that_cannot_be_written_down_is_told_and_left_to_its_lease(books: Books, post: Post) -> None:
+    books.account({"host": "peer.example"})
+    await post.put(make_job())
+
+    def prepare(odd: OddLedger) -> None:
+        odd.finish_fault = Unavailable("PostgreSQL: away")
+
+    with capture_logs() as lines:
+        async with consuming(books, post, SwiftCourier(), prepare):
+
+            async def told() -> bool:
+                return any(line["event"] == "result not recorded" for line in lines)
+
+            await until(told)
+    assert await post.counts() == (0, 1)
+
+
+@pytest.mark.parametrize("odd", ["breaks", "says nothing"])
+async def test_a_claim_that_nobody_foresaw_costs_its_batch_only(books: Books, post: Post, odd: str) -> None:
+    books.account({"host": "peer.example"})
+    await post.put(make_job())
+
+    def prepare(ledger: OddLedger) -> None:
+        if odd == "breaks":
+            ledger.claim_fault = RuntimeError("a bug")
+        else:
+            ledger.claims = {}
+
+    said = {"breaks": "batch failed", "says nothing": "claim without an answer"}[odd]
+    with capture_logs() as lines:
+        async with consuming(books, post, SwiftCourier(), prepare) as (ledger, _):
+
+            async def told() -> bool:
+                return any(line["event"] == said for line in lines)
+
+            await until(told)
+            ledger.claims = None
+            await post.put(make_job())
+
+            async def done() -> bool:
+                return books.states() == ["done"]
+
+            await until(done)
+    assert await post.counts() == (0, 1)
+
+
+async def test_what_nobody_can_read_is_no_batch(books: Books, post: Post) -> None:
+    async with parts(books, post) as (inbox, _):
+        await inbox._queue.put("no job")  # noqa: SLF001 - the queue of this test
+    with capture_logs() as lines:
+        async with consuming(books, post, SwiftCourier()) as (ledger, _):
+
+            async def told() -> bool:
+                return any(line["event"] == "job refused" for line in lines)
+
+            await until(told)
+    assert ledger.claiming == 0
+
+
+@pytest.mark.parametrize("fault", [None, Unavailable("S3: away")])
+async def test_what_waits_with_its_body_goes_on_waiting_on_the_queue(
+    books: Books, post: Post, fault: Unavailable | None
+) -> None:
+    books.account({"host": "peer.example"})
+    job = make_job()
+    await post.put(job)
+
+    def prepare(ledger: OddLedger) -> None:
+        ledger.claims = {job.id: Waiting(600, stored=False)}
+
+    async with consuming(books, post, SwiftCourier(fault), prepare) as (ledger, _):
+
+        async def put_off() -> bool:
+            return ledger.claiming == 1 and await post.counts() == (0, 0)
+
+        await until(put_off)
+    # It is a new message, not shown yet; nothing was stored for a delivery that PostgreSQL does not know.
+    assert await post.delayed() == 1
+    assert books.states() == []
+
+
+async def test_what_is_stored_at_last_leaves_the_queue(books: Books, post: Post) -> None:
+    books.account({"host": "peer.example"})
+    job = make_job()
+    await post.put(job)
+
+    def prepare(ledger: OddLedger) -> None:
+        ledger.claims, ledger.brings_back = {job.id: Waiting(600, stored=False)}, True
+
+    async with consuming(books, post, SwiftCourier(), prepare) as (ledger, _):
+
+        async def taken_off() -> bool:
+            return ledger.claiming == 1 and await post.counts() == (0, 0)
+
+        await until(taken_off)
+    assert await post.delayed() == 0

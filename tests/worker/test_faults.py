@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from backing.postgres.early import Wish
 from local.postgres import DATABASE
 from mail.job import Job
+from mail.states import Order
 from tests.postgres import Postgres
 from tests.waiting import until
-from tests.worker.house import Books, Post, environment, make_job
+from tests.worker.house import ACCOUNT, Books, Post, environment, make_job
 from tests.worker.peer import DROP, Peer
+from tests.worker.test_early_orders import desk
 from tests.worker.test_end_to_end import Scene
 
 pytestmark = [pytest.mark.anyio, pytest.mark.long, pytest.mark.timeout(300)]
@@ -126,6 +129,46 @@ async def test_an_account_that_wants_no_doubles_gets_none(scene: Scene, policy: 
         assert sent <= 1
         assert story == [(0, end if unknown else "accepted")]
         assert sent == 1 or unknown
+
+
+@pytest.mark.requirement("EC-4")
+@pytest.mark.parametrize("seed", range(2))
+async def test_what_is_ordered_before_a_worker_comes_is_obeyed_wherever_workers_are_killed(
+    scene: Scene, seed: int
+) -> None:
+    """A third of it held, a third cancelled, a third sent; nothing of it is lost, and nothing is sent too early."""
+    chance, deaths = random.Random(seed), 0
+    held, cancelled, sent = list[Job](), list[Job](), list[Job]()
+    async with Peer().serving() as peer, desk(scene.books.url) as messages:
+        scene.books.account(peer.config)
+        for life in range(LIVES):
+            new = [make_job(body=b"Subject: %d\r\n\r\nbody\r\n" % (life * 9 + n)) for n in range(9)]
+            for each in new[:3]:
+                assert await messages.direct(Wish(Order.HOLD, each.id), ACCOUNT) is None
+            for each in new[3:6]:
+                assert await messages.direct(Wish(Order.CANCEL, each.id), ACCOUNT) is None
+            held, cancelled, sent = held + new[:3], cancelled + new[3:6], sent + new[6:]
+            chance.shuffle(new)
+            await scene.post.put(*new)
+            deaths += await live(scene, chance.randint(FIRST_STEPS, LAST_STEPS))
+        async with scene.working(WORKER_LEASE_SECONDS="5"):
+            await scene.settled(120)
+            assert deaths
+            assert stories(scene, held) == [[(0, "held")]] * len(held)
+            assert stories(scene, cancelled) == [[(0, "cancelled")]] * len(cancelled)
+            assert copies(peer, held + cancelled) == [0] * len(held + cancelled)
+            assert {f"bodies/{job.id}" for job in held} <= set(await scene.post.stored())
+            for job in held:
+                assert await messages.direct(Wish(Order.RELEASE, job.id), ACCOUNT) == [0]
+            await scene.settled(120)
+    assert stories(scene, held + sent) == [[(0, "accepted")]] * len(held + sent)
+    assert copies(peer, held) == [1] * len(held)
+    assert all(
+        1 <= count <= 1 + unknown for count, unknown in zip(copies(peer, sent), doubts(scene, sent), strict=True)
+    )
+    assert copies(peer, cancelled) == [0] * len(cancelled)
+    assert scene.books.run("SELECT count(*) FROM early_order") == [(0,)]
+    assert await scene.post.counts() == (0, 0)
 
 
 async def test_a_database_that_restarts_under_load_costs_nothing_but_time(

@@ -12,7 +12,8 @@ from backing.admin.desk import AdminError, Desk
 from backing.admin.messages import Messages
 from backing.aws import Aws
 from backing.ids import new_id
-from backing.postgres.claims import Claimed, Ended, Fate, Finished, Pending, Report, Waiting
+from backing.postgres.claims import Ended, Fate, Finished, Pending, Report
+from backing.postgres.early import REROUTE, Wish
 from backing.postgres.orders import UnknownMessage, carry_out
 from backing.postgres.pool import Database
 from backing.settings import Settings
@@ -101,6 +102,21 @@ async def test_what_failed_is_sent_once_more_and_has_time_for_it(scene: Scene) -
     assert [(each.n, each.state) for each in story.recipients] == [(0, "accepted"), (1, "accepted")]
     assert len(peer.messages) == 2
     assert [moment.recipients for moment in story.moments if moment.kind == "attempt"] == [(0, 1), (0,)]
+
+
+async def test_what_waits_for_its_next_attempt_is_due_at_once_by_order(books: Books) -> None:
+    books.account(None)
+    job = make_job()
+    async with ledger_of(books.url) as deliveries, office(books.url) as messages:
+        claimed = await claim_one(deliveries, job)
+        put_off = result(claimed, DeliveryState.DEFERRED, deferred(0, 3600.0), wait=3600.0, body=PLACE)
+        assert await deliveries.finish([put_off]) == [True]
+        assert delivery(books) == ("deferred", False, False, False)
+        assert await messages.order(Order.RETRY, job.id) == [0]
+        assert delivery(books) == ("deferred", True, True, False)
+        assert recipients(books) == [("queued", 0, "sent once more by an operator; last reply: later", False)]
+        again = await claim_one(deliveries, job)
+        assert [(each.state, each.wait <= 0, each.tries) for each in again.pending] == [(State.QUEUED, True, 0)]
 
 
 async def test_a_release_leaves_the_work_to_the_dispatcher(books: Books) -> None:
@@ -217,22 +233,15 @@ async def test_what_is_left_goes_through_the_provider_that_an_operator_names(sce
                 ("picky", "provider 'picky' does not send for shop.example"),
             ):
                 with pytest.raises(AdminError, match=why):
-                    await messages.reroute(provider, job.id)
-            assert await messages.reroute("second", job.id) == [0]
+                    await messages.direct(Wish(REROUTE, job.id, None, provider))
+            # By the rules, which hold it as before.
+            assert await messages.direct(Wish(REROUTE, job.id)) == [0]
+            await scene.settled()
+            assert scene.books.recipients(job.id)[0][1] == "held"
+            assert await messages.direct(Wish(REROUTE, job.id, None, "second")) == [0]
             await scene.settled()
     assert scene.books.recipients(job.id) == [(0, "accepted", 250), (1, "accepted", 250)]
     assert (len(peer.messages), len(other.messages)) == (1, 1)
-
-
-async def test_mail_that_rides_on_the_queue_cannot_be_held(books: Books) -> None:
-    books.account(None)
-    job = make_job()
-    async with ledger_of(books.url) as deliveries, office(books.url) as messages:
-        claimed = await claim_one(deliveries, job)
-        await deliveries.finish([result(claimed, DeliveryState.DEFERRED, deferred(0), wait=60.0)])
-        with pytest.raises(AdminError, match=f"^message {job.id} cannot be held: its body is not stored$"):
-            await messages.order(Order.HOLD, job.id)
-        assert delivery(books)[0] == "deferred"
 
 
 async def test_what_is_held_stays_so_when_the_rest_is_cancelled(books: Books) -> None:
@@ -300,21 +309,6 @@ async def test_of_two_operators_one_cancels_and_the_other_is_told(books: Books) 
         orders = [messages.order(Order.CANCEL, job.id) for _ in range(2)]
         done = await asyncio.gather(*orders, return_exceptions=True)
         assert sorted(type(each).__name__ for each in done) == ["Conflict", "list"]
-
-
-async def test_a_held_body_that_rides_on_the_queue_is_stored_before_its_copy_is_dropped(books: Books) -> None:
-    books.account(None)
-    job = make_job()
-    async with ledger_of(books.url) as deliveries, office(books.url) as messages:
-        claimed = await claim_one(deliveries, job)
-        await deliveries.finish([result(claimed, DeliveryState.HELD, HELD)])
-        with pytest.raises(AdminError, match="its body is not stored"):
-            await messages.order(Order.RELEASE, job.id)
-        assert await claim(deliveries, job) == [Waiting(0.0, stored=False)]
-        assert await deliveries.stored(job, PLACE)
-        assert await claim(deliveries, job) == [Finished()]
-        assert await messages.order(Order.RELEASE, job.id) == [0]
-        assert isinstance((await claim(deliveries, job))[0], Claimed)
 
 
 async def test_one_that_is_let_go_is_so_whatever_becomes_of_its_worker(books: Books) -> None:

@@ -320,8 +320,8 @@ async def test_nothing_is_posted_into_our_own_network(
     house: House, receiver: Receiver, host: str, names: dict[str, list[str]]
 ) -> None:
     said = {
-        "127.0.0.1 is not an address on the public internet",
-        "::ffff:127.0.0.1 is not an address on the public internet",
+        "127.0.0.1 is not an address on the public internet, nor within WEBHOOK_ALLOWED_NETWORKS",
+        "::ffff:127.0.0.1 is not an address on the public internet, nor within WEBHOOK_ALLOWED_NETWORKS",
         "2130706433 - is not a canonical IPv4 address",
     }
     async with receiver.serving():

@@ -281,7 +281,7 @@ async def test_old_events_go_with_what_became_of_their_posts(house: House) -> No
     assert house.books.run("SELECT event_id FROM webhook_delivery") == [(events[1],)]
 
 
-async def test_old_changes_and_submissions_that_are_over_are_forgotten(
+async def test_old_changes_and_what_is_over_are_forgotten(
     house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, young = (
@@ -298,12 +298,24 @@ async def test_old_changes_and_submissions_that_are_over_are_forgotten(
             " VALUES (%s, %s, %s, %s, %s)",
             *(ACCOUNT, key, bytes(32), new_id(), datetime.now(UTC) + timedelta(hours=hours)),
         )
+        house.books.run(
+            "INSERT INTO api_request (account_id, operation, key, fingerprint, status, made, expires_at)"
+            " SELECT NULL, 'POST /rules', %s, %s, 201, 'a rule', %s",
+            *(key, bytes(32), datetime.now(UTC) + timedelta(hours=hours)),
+        )
+        house.books.run(
+            "INSERT INTO early_order (message_id, what, actor, request, peer, expires_at)"
+            " VALUES (%s, 'hold', %s, 'r', 'p', %s)",
+            *(new_id(), key.decode(), datetime.now(UTC) + timedelta(hours=hours)),
+        )
     # With no more rights than a worker has.
     own = Settings(database_url=as_role(house.books.url, "worker", tmp_path, monkeypatch))
     async with Database(own, Aws(REGION)).opened() as database:
         await replace(house, database=database).retention().sweep()
     assert house.books.run("SELECT id FROM audit_log") == [(young,)]
-    assert [bytes(key) for (key,) in house.books.run("SELECT key FROM api_submission")] == [b"y" * 32]
+    for table in ("api_submission", "api_request"):
+        assert [bytes(key) for (key,) in house.books.run(f"SELECT key FROM {table}")] == [b"y" * 32]  # noqa: S608 - as written above
+    assert house.books.run("SELECT actor FROM early_order") == [("y" * 32,)]
 
 
 async def test_looking_for_old_mail_and_events_stays_on_the_indexes(house: House) -> None:
@@ -326,7 +338,13 @@ async def test_looking_for_old_mail_and_events_stays_on_the_indexes(house: House
         " FROM generate_series(1, 5000) g",
         ACCOUNT,
     )
-    house.books.run("VACUUM ANALYZE message, outbox, audit_log, api_submission")
+    house.books.run(
+        "INSERT INTO api_request (account_id, operation, key, fingerprint, status, made, expires_at)"
+        " SELECT %s, 'POST /rules', sha256(g::text::bytea), sha256(''), 201, '', now() + g * '1 min'::interval"
+        " FROM generate_series(1, 5000) g",
+        None,
+    )
+    house.books.run("VACUUM ANALYZE message, outbox, audit_log, api_submission, api_request")
     due = {"account_id": ACCOUNT, "days": 10, "since": START.accepted_at, "after": START.id, "most": 100}
     for name, values, index in (
         ("due", due | {"settled": sorted(SETTLED)}, "message_account_time"),
@@ -334,6 +352,7 @@ async def test_looking_for_old_mail_and_events_stays_on_the_indexes(house: House
         ("forget_events", {"before": UUID(int=1), "most": 100}, "outbox_pkey"),
         ("forget_changes", {"before": UUID(int=1), "most": 100}, "audit_log_pkey"),
         ("forget_submissions", {"most": 100}, "api_submission_expiry"),
+        ("forget_requests", {"most": 100}, "api_request_expiry"),
     ):
         with psycopg.connect(house.books.url) as connection:
             plan = connection.execute(f"EXPLAIN {SQL[name]}".encode(), values).fetchall()

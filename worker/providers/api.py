@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final, Protocol, TypeVar
 
-import aiohttp
-
 from mail.delivery import PROVIDER_TROUBLE, Outcome, RecipientResult
-from worker.providers.base import NO_REQUIRETLS, Answer, Capabilities, Envelope
-from worker.providers.smtp.outcomes import Failed
-from worker.providers.web import Reply, Request, post
+from worker.providers.base import NO_REQUIRETLS, Answer, Capabilities, Envelope, Failed
+from worker.providers.means import Means
+from worker.providers.reach import reached
+from worker.providers.trail import Stage, Trail
+from worker.providers.web import Reply, Request, get, post
 
 # Calls of one attempt that are under way at a time.
 _AT_ONCE: Final = 10
@@ -35,6 +35,13 @@ _BY_STATUS: Final = {
     408: Outcome.UNKNOWN,
     TOO_MANY: Outcome.THROTTLED,
     _UNAVAILABLE: Outcome.PROVIDER_DOWN,
+}
+
+
+# Of a question that changes nothing, nothing is unknown, and nothing was wrong with a message.
+_UNANSWERED: Final = {
+    Outcome.UNKNOWN: Outcome.PROVIDER_DOWN,
+    Outcome.MESSAGE_PERMANENT: Outcome.MISCONFIGURED,
 }
 
 
@@ -71,17 +78,47 @@ class Api(Protocol):
         """
         ...
 
+    async def check(self, means: Means, trail: Trail) -> None:
+        """Ask for something that changes nothing; see `Provider.check`."""
+        ...
+
+
+async def known(means: Means, request: Request, trail: Trail) -> Reply:
+    """Ask an API, as part of a check, for something that only those get whom it knows.
+
+    Raises:
+        Failed: it refuses us, or is in trouble.
+        OSError: it cannot be reached.
+    """
+    await reached(request.url, means.allowed, means.context, trail)
+    with trail.step(Stage.SIGN_IN) as said:
+        reply = await get(means.http, request)
+        if reply.status != OK:
+            answer = by_status(reply, said_in(reply))
+            raise Failed(replace(answer, outcome=_UNANSWERED.get(answer.outcome, answer.outcome)))
+        said.append("the key is known")
+    return reply
+
+
+def said_in(reply: Reply) -> str:
+    """The words of a refusal, wherever an API puts them."""
+    document = reply.document
+    errors = document.get("errors")
+    first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
+    return said(document.get("message"), document.get("Message"), first.get("message"), reply.text)
+
 
 class ApiProvider:
     """A provider behind an HTTP API.
 
     Args:
-        http: what carries the requests; stays open.
+        means: what carries the requests; stays open.
         api: how the provider is spoken to.
     """
 
-    def __init__(self, http: aiohttp.ClientSession, api: Api) -> None:
-        self._http = http
+    def __init__(self, means: Means, api: Api) -> None:
+        self._means = means
+        self._http = means.http
         self._api = api
         self.capabilities: Final = api.capabilities
 
@@ -92,6 +129,10 @@ class ApiProvider:
         sent = await self._in_calls(replace(envelope, recipients=fit), body, deadline, self._api.per_call)
         results |= {result.n: result for result in sent}
         return [results[n] for n, _ in envelope.recipients]
+
+    async def check(self, trail: Trail) -> None:
+        """Ask the API for something that changes nothing."""
+        await self._api.check(self._means, trail)
 
     async def close(self) -> None:
         """Nothing is kept open that belongs to this provider alone."""

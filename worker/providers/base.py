@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 from mail.delivery import Outcome, RecipientResult, Scope
 from mail.job import Recipient
+
+if TYPE_CHECKING:
+    from worker.providers.trail import Trail
 
 MAX_TEXT = 500
 
@@ -48,10 +51,6 @@ class Setup:
     name: str
     config: dict[str, Any] = field(repr=False)
     secret: str | None = field(repr=False)
-
-
-class BadConfig(Exception):  # noqa: N818 - a fact about a configuration
-    """A provider's configuration cannot be used; says which value and why, never a secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +96,18 @@ class Provider(Protocol):
         """
         ...
 
+    async def check(self, trail: "Trail") -> None:
+        """Go as far as a mail would, without one: over connections of its own, and within the time that it is given.
+
+        Args:
+            trail: where each step is noted.
+
+        Raises:
+            Failed: the provider refuses us; `Unsure` where that may be about the check alone.
+            OSError, ValueError: it cannot be reached, breaks off or talks nonsense.
+        """
+        ...
+
     async def close(self) -> None:
         """Close what is kept open; attempts that are under way may end first."""
         ...
@@ -119,6 +130,26 @@ class Answer:
         text = clean(self.text)
         rest = (self.retry_after, self.scope, self.provider_message_id)
         return [RecipientResult(n, self.outcome, self.code, self.enhanced, text, *rest) for n in numbers]
+
+
+class Failed(Exception):  # noqa: N818 - an answer
+    """The attempt cannot go on; carries the answer for every recipient that has none yet."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        super().__init__(answer.text)
+
+
+class Unsure(Failed):
+    """A check cannot go on, which says nothing of whether mail would be taken.
+
+    Attributes:
+        hint: how to find out.
+    """
+
+    def __init__(self, answer: Answer, hint: str) -> None:
+        super().__init__(answer)
+        self.hint = hint
 
 
 # RFC 8689, 4.2.1: what is said of mail with REQUIRETLS where the next hop has not what it takes.

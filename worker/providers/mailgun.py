@@ -4,43 +4,34 @@ import base64
 import re
 import secrets
 from collections.abc import Iterable
-from typing import Final, Literal
+from typing import Final
 
-from pydantic import Field
 from yarl import URL
 
+from backing.provider_configs import MailgunConfig
 from mail.delivery import Outcome, RecipientResult
 from mail.splice import without
-from worker.providers.api import BAD_REQUEST, OK, ApiProvider, by_status, identifier, numbers, said
-from worker.providers.base import Answer, Capabilities, Envelope, Provider, Setup
-from worker.providers.config import Endpoint, ProviderConfig, read_config
+from worker.providers.api import BAD_REQUEST, OK, ApiProvider, by_status, identifier, known, numbers, said
+from worker.providers.base import Answer, Capabilities, Envelope, Failed, Provider, Setup, Unsure
+from worker.providers.config import read_config
 from worker.providers.marks import marks
 from worker.providers.means import Means
 from worker.providers.secret import needed_secret
-from worker.providers.signing import DkimConfig, Signing, signing
+from worker.providers.signing import Signing, signing
+from worker.providers.trail import Stage, Trail
 from worker.providers.web import Reply, Request
 
 _HOSTS: Final = {"us": "https://api.mailgun.net", "eu": "https://api.eu.mailgun.net"}
 # What steers Mailgun from within a message ("Sending with SMTP", Mailgun documentation): recipients, tags, variables.
 _STEERING: Final = ("x-mailgun-*",)
 _TAKEN: Final = "queued"
+_ACTIVE: Final = "active"
+_NOT_FOUND: Final = 404
+_SENDING_KEY: Final = "Where it is a domain sending key, it may only send: test it with a mail."
 _ADDRESS: Final = re.compile(r"\bto\b.*\baddress|recipient", re.IGNORECASE)
 _NOT_ALLOWED: Final = re.compile(
     r"not allowed|domain .*(not found|unverified|disabled)|account .*disabled", re.IGNORECASE
 )
-
-
-class MailgunConfig(ProviderConfig):
-    """What `provider.config` holds for this kind."""
-
-    domain: str = Field(
-        pattern="^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$", description="Sending domain, as Mailgun knows it."
-    )
-    region: Literal["us", "eu"] = Field(default="us", description="Where the domain is kept.")
-    tag: str | None = Field(default=None, pattern="^[!-~]{1,128}$", description="Tag for Mailgun's statistics.")
-    test_mode: bool = Field(default=False, description="Mailgun takes the mail and delivers none of it.")
-    endpoint: Endpoint | None = Field(default=None, description="URL of another endpoint than that of the region.")
-    dkim: DkimConfig | None = Field(default=None, description="How messages are signed.")
 
 
 class MailgunApi:
@@ -58,7 +49,9 @@ class MailgunApi:
     per_call = 1000
 
     def __init__(self, config: MailgunConfig, key: str) -> None:
-        self._url = URL(f"{config.endpoint or _HOSTS[config.region]}/v3/{config.domain}/messages.mime")
+        api = config.endpoint or _HOSTS[config.region]
+        self._url = URL(f"{api}/v3/{config.domain}/messages.mime")
+        self._domain = URL(f"{api}/v3/domains/{config.domain}")
         self._login = base64.b64encode(f"api:{key}".encode()).decode()
         self._secrets = (key, self._login)
         options = {"o:tag": config.tag, "o:testmode": "yes" if config.test_mode else None}
@@ -72,7 +65,7 @@ class MailgunApi:
             BadConfig: the configuration contradicts itself or lacks something.
         """
         config = read_config(MailgunConfig, setup)
-        provider = ApiProvider(means.http, cls(config, needed_secret(setup, "an API key")))
+        provider = ApiProvider(means, cls(config, needed_secret(setup, "an API key")))
         return Signing(provider, await signing(config.dkim, setup))
 
     async def request(self, envelope: Envelope, body: bytes) -> Request:
@@ -100,6 +93,26 @@ class MailgunApi:
                 return None
             answer = Answer(Outcome.PERMANENT, None, None, answer.text)
         return answer.to(numbers(envelope))
+
+    async def check(self, means: Means, trail: Trail) -> None:
+        """Ask for the domain.
+
+        Source: "Domains", GET /v3/domains/{name}, Mailgun API Reference; a domain sending key may only send.
+        """
+        question = Request(self._domain, {"Authorization": f"Basic {self._login}"}, b"", self._secrets)
+        try:
+            reply = await known(means, question, trail)
+        except Failed as failed:
+            if failed.answer.outcome is Outcome.MISCONFIGURED and f"HTTP {_NOT_FOUND}" not in failed.answer.text:
+                raise Unsure(failed.answer, _SENDING_KEY) from failed
+            raise
+        with trail.step(Stage.ACCOUNT) as said_:
+            domain = reply.document.get("domain")
+            state = said(domain.get("state") if isinstance(domain, dict) else None)
+            if state != _ACTIVE:
+                text = f"the domain is {state}: finish what Mailgun asks for in its control panel"
+                raise Failed(Answer(Outcome.MISCONFIGURED, None, None, text))
+            said_.append("the domain is active")
 
 
 def _form(boundary: str, fields: Iterable[tuple[str, str]], message: bytes) -> bytes:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mail.delivery import Outcome
-from worker.providers.base import Answer, Envelope
+from worker.providers.base import Answer, Envelope, Failed
 from worker.providers.compose import Composed, Inexpressible, Mailbox, compose
-from worker.providers.smtp.outcomes import Failed
 
 # Above this a message is taken apart in a thread.
 _AT_ONCE: Final = 50_000

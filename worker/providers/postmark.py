@@ -2,27 +2,25 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import pybase64
-from pydantic import Field
 from yarl import URL
 
+from backing.provider_configs import POSTMARK_SMTP, PostmarkConfig, refuse_signing
 from mail.delivery import Outcome, RecipientResult
-from worker.providers.api import ApiProvider, by_status, identifier, numbers, said
+from worker.providers.api import ApiProvider, by_status, identifier, known, numbers, said
 from worker.providers.base import Answer, Capabilities, Envelope, Provider, Setup
 from worker.providers.compose import Composed, File, Mailbox
-from worker.providers.config import Endpoint, ProviderConfig, read_config
+from worker.providers.config import read_config
 from worker.providers.mapping import Audience, mapped
 from worker.providers.marks import marks
 from worker.providers.means import Means
 from worker.providers.relayed import Relay
 from worker.providers.secret import needed_secret
-from worker.providers.signing import DkimConfig, refuse_signing
+from worker.providers.trail import Stage, Trail
 from worker.providers.web import Reply, Request
 
-_ENDPOINT: Final = "https://api.postmarkapp.com"
-_SMTP: Final = {"host": "smtp.postmarkapp.com", "port": 587, "tls": "starttls"}
 _MAX_OCTETS: Final = 10_000_000
 _MAX_RECIPIENTS: Final = 50
 _EVIDENCE_SECONDS: Final = 120.0
@@ -31,6 +29,7 @@ _STEERING: Final = ("x-pm-*",)
 _REWRITTEN: Final = frozenset({"message-id"})
 
 _OK, _INVALID, _INACTIVE = 0, 300, 406
+_SANDBOX: Final = "Sandbox"
 # "API error codes", Postmark developer documentation; some look like statuses of HTTP, and mean something else.
 _MEANINGS: Final = {
     10: Outcome.MISCONFIGURED,  # bad or missing token
@@ -57,24 +56,6 @@ _INACTIVE_LIST: Final = "inactive addresses:"
 _QUOTED: Final = str.maketrans({"\\": r"\\", '"': r"\""})
 
 
-class PostmarkConfig(ProviderConfig):
-    """What `provider.config` holds for this kind."""
-
-    mode: Literal["smtp", "api"] = Field(
-        default="smtp", description="By SMTP, octet for octet, or in the JSON of the API, which rebuilds the message."
-    )
-    stream: str | None = Field(default=None, pattern="^[a-z0-9-]{1,30}$", description="Message stream to send in.")
-    username: str | None = Field(
-        default=None, description="Access key of an SMTP token in mode smtp; by default the server token is both."
-    )
-    smtp: dict[str, Any] = Field(default_factory=dict, description="Changes to the settings of kind smtp.")
-    correlate: bool = Field(
-        default=False, description="In mode smtp, put X-PM-Metadata before the message, so that events name it."
-    )
-    endpoint: Endpoint = Field(default=_ENDPOINT, description="URL of the API, for mode api.")
-    dkim: DkimConfig | None = Field(default=None, description="In mode smtp, how messages are signed.")
-
-
 async def create(setup: Setup, means: Means) -> Provider:
     """Build the provider that a configuration describes; connects to nothing yet.
 
@@ -85,7 +66,7 @@ async def create(setup: Setup, means: Means) -> Provider:
     token = needed_secret(setup, "a server token")
     if config.mode == "api":
         refuse_signing(config.dkim)
-        return ApiProvider(means.http, PostmarkApi(config, token))
+        return ApiProvider(means, PostmarkApi(config, token))
     stream = f"X-PM-Message-Stream: {config.stream}\r\n" if config.stream else ""
 
     def header(envelope: Envelope) -> bytes:
@@ -94,7 +75,7 @@ async def create(setup: Setup, means: Means) -> Provider:
         return (stream + "".join([f"X-PM-Metadata-{name}: {value}\r\n" for name, value in named.items()])).encode()
 
     return await Relay(
-        config=_SMTP | {"username": config.username or token} | config.smtp,
+        config=POSTMARK_SMTP | {"username": config.username or token} | config.smtp,
         dkim=config.dkim,
         steering=_STEERING,
         max_recipients=_MAX_RECIPIENTS,
@@ -102,7 +83,7 @@ async def create(setup: Setup, means: Means) -> Provider:
         evidence_seconds=_EVIDENCE_SECONDS if config.correlate else None,
         header=header,
         rewritten=_REWRITTEN,
-    ).provider(setup)
+    ).provider(setup, means.allowed)
 
 
 class PostmarkApi:
@@ -126,6 +107,7 @@ class PostmarkApi:
 
     def __init__(self, config: PostmarkConfig, token: str) -> None:
         self._url = URL(f"{config.endpoint}/email")
+        self._server = URL(f"{config.endpoint}/server")
         self._secrets = (token,)
         self._headers = {
             "X-Postmark-Server-Token": token,
@@ -157,6 +139,17 @@ class PostmarkApi:
             outcome = Outcome.PERMANENT
         pause = reply.retry_after if outcome is Outcome.THROTTLED else None
         return Answer(outcome, None, None, f"ErrorCode {code}: {message}", pause).to(numbers(envelope))
+
+    async def check(self, means: Means, trail: Trail) -> None:
+        """Ask for the server.
+
+        Source: "Server API", Get the server, Postmark developer documentation.
+        """
+        reply = await known(means, Request(self._server, self._headers, b"", self._secrets), trail)
+        with trail.step(Stage.ACCOUNT) as said_:
+            said_.append(f"server {said(reply.document.get('Name'))}")
+            if said(reply.document.get("DeliveryType")) == _SANDBOX:
+                said_.append("a sandbox server of Postmark: it takes mail and delivers none of it")
 
 
 def _without_code(reply: Reply) -> Answer:

@@ -7,10 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from backing.postgres.routing import ProviderRow
+from backing.provider_configs import BadConfig
 from backing.secrets import BadSecret, Vault
 from mail.encoding import seven_bit
 from worker.providers import postmark, sendgrid
-from worker.providers.base import BadConfig, Provider, Setup
+from worker.providers.base import Provider, Setup
 from worker.providers.mailgun import MailgunApi
 from worker.providers.means import Means
 from worker.providers.sandbox import SandboxProvider
@@ -23,10 +24,7 @@ if TYPE_CHECKING:
 Create = Callable[[Setup], Awaitable[Provider]]
 
 # What the kinds of providers are built by that need nothing but their row.
-KINDS: Mapping[str, Create] = {
-    "smtp": partial(SmtpProvider.create, recode=seven_bit),
-    "sandbox": SandboxProvider.create,
-}
+KINDS: Mapping[str, Create] = {"sandbox": SandboxProvider.create}
 
 
 def kinds(means: Means) -> Mapping[str, Create]:
@@ -35,6 +33,7 @@ def kinds(means: Means) -> Mapping[str, Create]:
     Args:
         means: what the providers share.
     """
+    smtp = partial(SmtpProvider.create, recode=seven_bit, allowed=means.allowed)
     sharing: Mapping[str, Callable[[Setup, Means], Awaitable[Provider]]] = {
         "ses": SesApi.create,
         "mailgun": MailgunApi.create,
@@ -45,7 +44,7 @@ def kinds(means: Means) -> Mapping[str, Create]:
     def with_means(create: Callable[[Setup, Means], Awaitable[Provider]]) -> Create:
         return lambda setup: create(setup, means)
 
-    return {**KINDS, **{kind: with_means(create) for kind, create in sharing.items()}}
+    return {**KINDS, "smtp": smtp, **{kind: with_means(create) for kind, create in sharing.items()}}
 
 
 class Providers:
@@ -97,11 +96,20 @@ class Providers:
         return new
 
     async def _build(self, row: ProviderRow) -> Provider | BadConfig:
-        create = self._kinds.get(row.kind)
-        if create is None:
-            return BadConfig(f"kind {row.kind!r} is not one this worker knows")
         try:
             secret = await self._vault.open(row.id, row.secret) if row.secret else None
-            return await create(Setup(row.id, row.name, row.config, secret))
+            return await build(self._kinds, row, secret)
         except (BadConfig, BadSecret) as error:
             return BadConfig(str(error))
+
+
+async def build(kinds: Mapping[str, Create], row: ProviderRow, secret: str | None) -> Provider:
+    """Build the provider of a row.
+
+    Raises:
+        BadConfig: it cannot be built.
+    """
+    create = kinds.get(row.kind)
+    if create is None:
+        raise BadConfig(f"kind {row.kind!r} is not one this worker knows")
+    return await create(Setup(row.id, row.name, row.config, secret))

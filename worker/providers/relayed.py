@@ -1,15 +1,17 @@
 """A provider's SMTP endpoint: the message as it is, by option under a header that its events repeat."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from backing.provider_configs import DkimConfig, refuse_inner_signing
 from mail.delivery import RecipientResult
 from mail.encoding import seven_bit
+from mail.endpoints import Network
 from mail.splice import with_fields_before, without
-from worker.providers.base import BadConfig, Envelope, Provider, Setup
-from worker.providers.signing import DkimConfig
+from worker.providers.base import Envelope, Provider, Setup
 from worker.providers.smtp import SmtpProvider
+from worker.providers.trail import Trail
 
 Header = Callable[[Envelope], bytes]
 
@@ -38,18 +40,21 @@ class Relay:
     header: Header
     rewritten: frozenset[str] = frozenset()
 
-    async def provider(self, setup: Setup) -> Provider:
+    async def provider(self, setup: Setup, allowed: Sequence[Network]) -> Provider:
         """Build the provider; connects to nothing yet.
+
+        Args:
+            setup: its row.
+            allowed: networks that it may be in beside the public internet.
 
         Raises:
             BadConfig: the configuration contradicts itself or lacks something.
         """
         config = dict(self.config)
-        if "dkim" in config:
-            raise BadConfig("smtp.dkim: dkim stands beside smtp, not in it")
+        refuse_inner_signing(config)
         if self.dkim:
             config["dkim"] = {**self.dkim.model_dump(), "leave_out": self.dkim.leave_out | self.rewritten}
-        smtp = await SmtpProvider.create(replace(setup, config=config), recode=seven_bit)
+        smtp = await SmtpProvider.create(replace(setup, config=config), seven_bit, allowed)
         return RelayProvider(smtp, self)
 
 
@@ -71,6 +76,10 @@ class RelayProvider:
         """Send to every recipient and answer for each; remote faults are answers, never exceptions."""
         message = with_fields_before(without(body, self._relay.steering), self._relay.header(envelope))
         return await self._smtp.send(envelope, message, deadline)
+
+    async def check(self, trail: Trail) -> None:
+        """Have the inner provider checked."""
+        await self._smtp.check(trail)
 
     async def close(self) -> None:
         """Close the kept connections."""

@@ -20,14 +20,14 @@ import asyncio
 import math
 import random
 from collections import OrderedDict
-from typing import Annotated, Final, Self
+from typing import Final
 from uuid import UUID
 
-from pydantic import Field, model_validator
-
+from backing.provider_configs import SandboxConfig
 from mail.delivery import Outcome, RecipientResult, Scope
 from worker.providers.base import Answer, Capabilities, Envelope, Setup
-from worker.providers.config import ProviderConfig, read_config
+from worker.providers.config import read_config
+from worker.providers.trail import Stage, Trail
 
 _UNKNOWN: Final = Answer(Outcome.UNKNOWN, None, None, "sandbox: no answer")
 _HANG: Final = "hang"
@@ -43,28 +43,6 @@ _MAGIC: Final = {
     "unknown": _UNKNOWN,
     _HANG: _UNKNOWN,
 }
-_Chance = Annotated[float, Field(ge=0, le=1)]
-
-
-class SandboxConfig(ProviderConfig):
-    """What `provider.config` holds for this kind."""
-
-    delay: float = Field(default=0.0, ge=0, le=300, description="Seconds that every attempt takes.")
-    chances: dict[str, _Chance] = Field(
-        default_factory=dict, description="How probable each magic name is for other recipients, 0 to 1."
-    )
-    seed: int | None = Field(default=None, description="Repeats the same chances in the same order.")
-    remember: int = Field(
-        default=0, ge=0, le=1_000_000, description="Keys remembered: mail repeated under one counts as taken. 0: none."
-    )
-
-    @model_validator(mode="after")
-    def _possible(self) -> Self:
-        if strange := sorted(self.chances.keys() - _MAGIC.keys()):
-            raise ValueError(f"chances: {', '.join(strange)} is none of {', '.join(_MAGIC)}")
-        if sum(self.chances.values()) > 1:
-            raise ValueError("chances: together they are more than 1")
-        return self
 
 
 class SandboxProvider:
@@ -98,6 +76,11 @@ class SandboxProvider:
         if left < seconds:
             fates = [(n, fate or _HANG) for n, fate in fates]
         return [result for n, fate in fates for result in self._answer((envelope.key, n), fate).to([n])]
+
+    async def check(self, trail: Trail) -> None:
+        """There is nothing to reach."""
+        with trail.step(Stage.CONNECT) as said:
+            said.append("a sandbox sends nothing, so there is nothing to reach")
 
     async def close(self) -> None:
         """Nothing is kept open."""

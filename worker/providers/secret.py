@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from worker.providers.base import BadConfig, Setup
+from backing.provider_configs import SIGNING_KEY_NAME, BadConfig
+from worker.providers.base import Setup
 
 # Two names for one thing: what the provider's own pages call it.
 _LOGINS: Final = frozenset({"password", "api_key"})
 # By which calls are known that tell of events; the HTTP API reads it, nobody here does.
 EVENT_KEY: Final = "event_key"
-SIGNING_KEY_NAME: Final = "dkim_key[a-z0-9_]{0,50}"
 _SIGNING_KEY: Final = re.compile(SIGNING_KEY_NAME)
 # A password may begin with a brace, and hardly goes on like this.
 _OBJECT: Final = re.compile(r'\s*\{\s*["}]')

@@ -1,47 +1,32 @@
 """SendGrid: by SMTP, which takes the message as it is, or by choice in the JSON of its API, which cannot."""
 
 import json
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import pybase64
-from pydantic import Field
 from yarl import URL
 
+from backing.provider_configs import SENDGRID_SMTP, SendGridConfig, refuse_signing
 from mail.delivery import Outcome, RecipientResult
-from worker.providers.api import ApiProvider, by_status, identifier, numbers, said
-from worker.providers.base import Answer, Capabilities, Envelope, Provider, Setup
+from worker.providers.api import ApiProvider, by_status, identifier, known, numbers, said
+from worker.providers.base import Answer, Capabilities, Envelope, Failed, Provider, Setup
 from worker.providers.compose import Composed, File, Inexpressible, Mailbox
-from worker.providers.config import Endpoint, ProviderConfig, read_config
+from worker.providers.config import read_config
 from worker.providers.mapping import Audience, mapped
 from worker.providers.marks import marks
 from worker.providers.means import Means
 from worker.providers.relayed import Relay
 from worker.providers.secret import needed_secret
-from worker.providers.signing import DkimConfig, refuse_signing
+from worker.providers.trail import Stage, Trail
 from worker.providers.web import Reply, Request
 
-_ENDPOINT: Final = "https://api.sendgrid.com"
-_SMTP: Final = {"host": "smtp.sendgrid.net", "port": 587, "tls": "starttls", "username": "apikey"}
 _MAX_RECIPIENTS: Final = 1000
 _MAX_OCTETS: Final = 30_000_000
 _EVIDENCE_SECONDS: Final = 120.0
 _ACCEPTED: Final = 202
+_SENDING: Final = "mail.send"
 # What steers SendGrid from within a message ("Building an X-SMTPAPI Header", SendGrid documentation).
 _STEERING: Final = ("x-smtpapi",)
-
-
-class SendGridConfig(ProviderConfig):
-    """What `provider.config` holds for this kind."""
-
-    mode: Literal["smtp", "api"] = Field(
-        default="smtp", description="By SMTP, octet for octet, or in the JSON of the API, which rebuilds the message."
-    )
-    smtp: dict[str, Any] = Field(default_factory=dict, description="Changes to the settings of kind smtp.")
-    correlate: bool = Field(
-        default=False, description="In mode smtp, put X-SMTPAPI before the message, so that events name it."
-    )
-    endpoint: Endpoint = Field(default=_ENDPOINT, description="URL of the API, for mode api.")
-    dkim: DkimConfig | None = Field(default=None, description="In mode smtp, how messages are signed.")
 
 
 async def create(setup: Setup, means: Means) -> Provider:
@@ -54,16 +39,16 @@ async def create(setup: Setup, means: Means) -> Provider:
     key = needed_secret(setup, "an API key")
     if config.mode == "api":
         refuse_signing(config.dkim)
-        return ApiProvider(means.http, SendGridApi(config, key))
+        return ApiProvider(means, SendGridApi(config, key))
     return await Relay(
-        config=_SMTP | config.smtp,
+        config=SENDGRID_SMTP | config.smtp,
         dkim=config.dkim,
         steering=_STEERING,
         max_recipients=_MAX_RECIPIENTS,
         max_octets=_MAX_OCTETS,
         evidence_seconds=_EVIDENCE_SECONDS if config.correlate else None,
         header=_smtp_header if config.correlate else lambda _: b"",
-    ).provider(setup)
+    ).provider(setup, means.allowed)
 
 
 def _smtp_header(envelope: Envelope) -> bytes:
@@ -94,6 +79,7 @@ class SendGridApi:
 
     def __init__(self, config: SendGridConfig, key: str) -> None:
         self._url = URL(f"{config.endpoint}/v3/mail/send")
+        self._scopes = URL(f"{config.endpoint}/v3/scopes")
         self._secrets = (key,)
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
 
@@ -114,6 +100,19 @@ class SendGridApi:
         else:
             answer = by_status(reply, _words(reply))
         return answer.to(numbers(envelope))
+
+    async def check(self, means: Means, trail: Trail) -> None:
+        """Ask what the key may do.
+
+        Source: "Retrieve a list of scopes for which this user has access", SendGrid API Reference.
+        """
+        reply = await known(means, Request(self._scopes, self._headers, b"", self._secrets), trail)
+        with trail.step(Stage.ACCOUNT) as said_:
+            scopes = reply.document.get("scopes")
+            if not isinstance(scopes, list) or _SENDING not in scopes:
+                text = f"the key lacks the scope {_SENDING}: give it that at SendGrid, or use another key"
+                raise Failed(Answer(Outcome.MISCONFIGURED, None, None, text))
+            said_.append("the key may send")
 
 
 def _words(reply: Reply) -> str:

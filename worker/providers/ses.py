@@ -2,27 +2,29 @@
 
 import json
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import pybase64
-from pydantic import Field
 
+from backing.provider_configs import SES_MAX_RECIPIENTS, SesConfig
 from backing.ses import Ses
+from backing.ses_quota import quota_of, ses_account
 from mail.delivery import Outcome, RecipientResult, Scope
 from mail.dkim import REWRITTEN_BY_SES
 from mail.errors import Unavailable
 from worker.providers.api import OK, TOO_MANY, Again, ApiProvider, by_status, identifier, numbers, said
-from worker.providers.base import Answer, Capabilities, Envelope, Provider, Setup
-from worker.providers.config import Endpoint, ProviderConfig, read_config
+from worker.providers.base import Answer, Capabilities, Envelope, Failed, Provider, Setup
+from worker.providers.config import read_config
 from worker.providers.marks import marks
 from worker.providers.means import Means
-from worker.providers.signing import DkimConfig, Signing, signing
-from worker.providers.smtp.outcomes import Failed
+from worker.providers.reach import reached
+from worker.providers.signing import Signing, signing
+from worker.providers.trail import Stage, Trail
 from worker.providers.web import Reply, Request
 
 # "Service quotas in Amazon SES": message size and recipients per message.
 _MAX_OCTETS: Final = 40_000_000
-_MAX_RECIPIENTS: Final = 50
 _EVIDENCE_SECONDS: Final = 120.0
 
 _SECRETS: Final = ("x-amz-security-token",)
@@ -39,28 +41,6 @@ _NOT_ALLOWED: Final = re.compile(
 _ADDRESS: Final = re.compile(r"address|recipient|local part|@domain|domain name", re.IGNORECASE)
 
 
-class SesConfig(ProviderConfig):
-    """What `provider.config` holds for this kind."""
-
-    region: str | None = Field(
-        default=None, pattern="^[a-z]{2}(-[a-z]+)+-[0-9]$", description="AWS region; the worker's own by default."
-    )
-    configuration_set: str | None = Field(
-        default=None,
-        pattern="^[A-Za-z0-9_-]{1,64}$",
-        description="Configuration set of SES, which publishes the events.",
-    )
-    feedback_address: str | None = Field(
-        default=None, max_length=320, description="Where SES forwards bounces and complaints by mail."
-    )
-    tenant: str | None = Field(default=None, pattern="^[A-Za-z0-9_-]{1,64}$", description="Tenant of SES to send for.")
-    max_recipients: int = Field(
-        default=1, ge=1, le=_MAX_RECIPIENTS, description="Recipients per call; with one, events name each of them."
-    )
-    endpoint: Endpoint | None = Field(default=None, description="URL of another endpoint than that of the region.")
-    dkim: DkimConfig | None = Field(default=None, description="How messages are signed.")
-
-
 class SesApi:
     """Speaks to SES: one SendEmail for each recipient, or for several.
 
@@ -71,7 +51,7 @@ class SesApi:
 
     capabilities = Capabilities(
         verified_tls=True,
-        max_recipients=_MAX_RECIPIENTS,
+        max_recipients=SES_MAX_RECIPIENTS,
         max_octets=_MAX_OCTETS,
         smtputf8=False,
         evidence_seconds=_EVIDENCE_SECONDS,
@@ -80,6 +60,7 @@ class SesApi:
 
     def __init__(self, ses: Ses, config: SesConfig) -> None:
         self._ses = ses
+        self._place = config.region, config.endpoint
         self.per_call = config.max_recipients
         self._fields = {
             name: value
@@ -99,7 +80,8 @@ class SesApi:
             BadConfig: the configuration contradicts itself or lacks something.
         """
         config = read_config(SesConfig, setup)
-        provider = ApiProvider(means.http, cls(await means.aws.ses(config.region, config.endpoint), config))
+        there = means if config.endpoint else means.at_ours()
+        provider = ApiProvider(there, cls(await means.aws.ses(config.region, config.endpoint), config))
         return Signing(provider, await signing(config.dkim, setup, REWRITTEN_BY_SES))
 
     async def request(self, envelope: Envelope, body: bytes) -> Request:
@@ -137,6 +119,33 @@ class SesApi:
         if answer.outcome is Outcome.MESSAGE_PERMANENT and _ADDRESS.search(message) and len(envelope.recipients) > 1:
             return None
         return answer.to(numbers(envelope))
+
+    async def check(self, means: Means, trail: Trail) -> None:
+        """Ask for the account, which may be done once a second in all; a worker in use does once a minute.
+
+        Source: "GetAccount", SES API v2 Reference.
+        """
+        await reached(self._ses.url, means.allowed, means.context, trail)
+        with trail.step(Stage.SIGN_IN) as said_:
+            account = await _account(means, *self._place)
+            said_.append("the worker's role is known")
+        with trail.step(Stage.ACCOUNT) as said_:
+            quota = quota_of(account)
+            if not quota.enabled:
+                raise Failed(Answer(Outcome.MISCONFIGURED, None, None, "SES has paused sending for this account"))
+            said_ += [f"{quota.rate or 'any number of'} recipients per second"]
+            said_ += [f"{'any number' if quota.left is None else quota.left} left of the day"]
+            if account.get("ProductionAccessEnabled") is False:
+                said_.append("in the SES sandbox: it sends to verified addresses only")
+
+
+async def _account(means: Means, region: str | None, endpoint: str | None) -> Mapping[str, Any]:
+    try:
+        return await ses_account(means.aws, region, endpoint)
+    except Unavailable as fault:
+        refused = _OUR_STANDING.search(str(fault))
+        outcome = Outcome.MISCONFIGURED if refused else Outcome.PROVIDER_DOWN
+        raise Failed(Answer(outcome, None, None, str(fault))) from fault
 
 
 def _name(reply: Reply) -> str:

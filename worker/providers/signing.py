@@ -3,38 +3,23 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Annotated, Final
-
-from pydantic import AfterValidator, Field
+from typing import Final
 
 from backing import ids
+from backing.provider_configs import BadConfig, DkimConfig
 from mail.alignment import wants_signature
 from mail.delivery import RecipientResult
 from mail.dkim import BadKey, DkimKey, sign
 from mail.splice import with_fields_before
-from worker.providers.base import BadConfig, Envelope, Provider, Setup
-from worker.providers.config import ProviderConfig
-from worker.providers.secret import SIGNING_KEY_NAME, read_secret
+from worker.providers.base import Envelope, Provider, Setup
+from worker.providers.secret import read_secret
+from worker.providers.trail import Trail
 
 # Gives a message as it is to be sent, octet for octet, with a signature before it if it gets one.
 Sign = Callable[[bytes], Awaitable[bytes]]
 
 # Above this a message is signed in a thread.
 _AT_ONCE: Final = 262_144
-_FieldName = Annotated[str, Field(pattern="^[!-9;-~]{1,100}$"), AfterValidator(str.lower)]
-
-
-class DkimConfig(ProviderConfig):
-    """What `dkim` in `provider.config` holds."""
-
-    domain: str = Field(max_length=255, description="Domain that signs mail from it and from domains below it.")
-    selector: str = Field(max_length=255, description="Where below `_domainkey` of the domain the public key is.")
-    key: str = Field(
-        default="dkim_key", pattern=f"^{SIGNING_KEY_NAME}$", description="Name of the private key in the secret."
-    )
-    leave_out: frozenset[_FieldName] = Field(
-        default=frozenset(), description="Header fields not to sign, since the provider rewrites them."
-    )
 
 
 async def unsigned(message: bytes) -> bytes:
@@ -69,16 +54,6 @@ async def signing(config: DkimConfig | None, setup: Setup, rewritten: frozenset[
     return partial(_signed, key, config.leave_out | rewritten)
 
 
-def refuse_signing(config: DkimConfig | None) -> None:
-    """Refuse to sign what does not go to the provider as it is.
-
-    Raises:
-        BadConfig: signatures are asked for.
-    """
-    if config is not None:
-        raise BadConfig("dkim: in mode api the provider writes the message itself, so it must sign it; use mode smtp")
-
-
 class Signing:
     """A provider that gets its messages signed.
 
@@ -95,6 +70,10 @@ class Signing:
     async def send(self, envelope: Envelope, body: bytes, deadline: float) -> list[RecipientResult]:
         """Send to every recipient and answer for each; remote faults are answers, never exceptions."""
         return await self._provider.send(envelope, await self._sign(body), deadline)
+
+    async def check(self, trail: Trail) -> None:
+        """Have the inner provider checked."""
+        await self._provider.check(trail)
 
     async def close(self) -> None:
         """Close what the provider keeps open."""

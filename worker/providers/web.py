@@ -16,8 +16,9 @@ from yarl import URL
 
 from backing import ids
 from mail.delivery import Outcome
-from worker.providers.base import Answer
-from worker.providers.smtp.outcomes import Failed
+from mail.endpoints import Network
+from worker.guard import PROVIDERS, Guard, forbidden
+from worker.providers.base import Answer, Failed
 
 _HIDDEN: Final = "***"
 MAX_ANSWER: Final = 65_536
@@ -35,7 +36,7 @@ _EPOCH_SECONDS, _EPOCH_MILLISECONDS = 1e9, 1e12
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A POST.
+    """A POST, or what a check asks with a GET.
 
     Attributes:
         secrets: what of its headers no answer may show.
@@ -90,15 +91,24 @@ class Reply:
 
 
 @asynccontextmanager
-async def http_session(context: ssl.SSLContext | None = None) -> AsyncIterator[aiohttp.ClientSession]:
+async def http_session(
+    allowed: Sequence[Network] | None, context: ssl.SSLContext | None = None
+) -> AsyncIterator[aiohttp.ClientSession]:
     """Open what carries the requests to all providers: kept connections, no cookies, nothing unpacked.
 
     Args:
+        allowed: networks that are allowed beside the public internet, where rows say where requests go; None where
+            that is said by nobody but us.
         context: what TLS verifies the providers with, if not the system's authorities.
     """
+    guard = None if allowed is None else Guard(aiohttp.ThreadedResolver(), allowed, PROVIDERS)
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
-            ssl=context or ssl.create_default_context(), limit=0, limit_per_host=_CONNECTIONS_PER_HOST
+            resolver=guard,
+            socket_factory=guard.socket if guard else None,
+            ssl=context or ssl.create_default_context(),
+            limit=0,
+            limit_per_host=_CONNECTIONS_PER_HOST,
         ),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -129,7 +139,23 @@ async def post(http: aiohttp.ClientSession, request: Request, deadline: float) -
             text, whole = await _read(response)
             return Reply(response.status, response.headers, request.hide(text), whole)
     except _FAULTS as fault:
+        if found := forbidden(fault):
+            raise Failed(Answer(Outcome.MISCONFIGURED, None, None, f"connecting: {found}")) from fault
         raise Failed(_lost(request.hide(str(fault)) or _silent(fault), sent=parcel.sent)) from fault
+
+
+async def get(http: aiohttp.ClientSession, request: Request) -> Reply:
+    """Ask for a resource that a request names, as part of a check; its body stays here.
+
+    Raises:
+        OSError: there is no answer; says why, without secrets.
+    """
+    try:
+        async with http.get(request.url, headers=request.headers, allow_redirects=False) as response:
+            text, whole = await _read(response)
+            return Reply(response.status, response.headers, request.hide(text), whole)
+    except (aiohttp.ClientError, OSError, ValueError) as fault:
+        raise ConnectionError(request.hide(str(fault)) or _silent(fault)) from fault
 
 
 class _Parcel(Payload):

@@ -16,6 +16,7 @@ from tests.worker import peer
 from tests.worker.peer import Peer
 from tests.worker.providers import site
 from tests.worker.providers.site import Received, Says, Site
+from tests.worker.sending import HERE
 from worker.providers.base import Provider, Setup
 from worker.providers.means import Means
 from worker.providers.registry import kinds
@@ -185,8 +186,10 @@ APIS: Final = [kind for kind in KINDS if kind.over_http]
 @asynccontextmanager
 async def built(kind: str, config: Mapping[str, Any], secret: str | None) -> AsyncIterator[Provider]:
     """A provider as the worker builds it from a row."""
-    async with http_session() as http:
-        provider = await kinds(Means(Aws(REGION), http))[kind](Setup(new_id(), "main", dict(config), secret))
+    async with http_session(HERE) as http:
+        provider = await kinds(Means(Aws(REGION), http, http, HERE))[kind](
+            Setup(new_id(), "main", dict(config), secret)
+        )
         try:
             yield provider
         finally:

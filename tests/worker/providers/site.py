@@ -98,7 +98,7 @@ class Site:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         line, *lines = head.rstrip("\r\n").split("\r\n")
         headers = {name.lower(): value for name, _, value in (each.partition(": ") for each in lines)}
-        body = await reader.readexactly(int(headers["content-length"]))
+        body = await reader.readexactly(int(headers.get("content-length", 0)))
         move = self.script[min(len(self.requests), len(self.script) - 1)]
         self.requests.append(Received(line, headers, body))
         if move == HANG:

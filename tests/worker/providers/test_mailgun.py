@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
+from backing.provider_configs import BadConfig
 from mail.delivery import Outcome, RecipientResult
 from tests.worker.providers.kinds import SECRET, api, built, form
 from tests.worker.providers.letters import B, C, D, attempt, envelope, outcomes
 from tests.worker.providers.site import Move, Says, Site
-from worker.providers.base import BadConfig, Capabilities, Envelope
+from worker.providers.base import Capabilities, Envelope
 
 pytestmark = pytest.mark.anyio
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from backing.provider_configs import BadConfig
 from mail.delivery import Outcome, RecipientResult
 from mail.job import Recipient
 from tests.worker.peer import Peer
@@ -12,7 +13,7 @@ from tests.worker.providers.kinds import POSTMARK_OK, SECRET, api, built, postma
 from tests.worker.providers.letters import B, C, D, attempt, envelope, outcomes
 from tests.worker.providers.mails import PICTURE, PLAIN, RICH
 from tests.worker.providers.site import Move, Says, Site
-from worker.providers.base import BadConfig, Envelope
+from worker.providers.base import Envelope
 
 pytestmark = pytest.mark.anyio
 

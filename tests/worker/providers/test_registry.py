@@ -9,13 +9,15 @@ from aiobotocore.session import get_session
 from backing.aws import Aws
 from backing.ids import new_id
 from backing.postgres.routing import ProviderRow
+from backing.provider_configs import BadConfig
 from backing.secrets import Vault
 from mail.delivery import RecipientResult
 from mail.errors import Unavailable
 from tests.conftest import REGION
-from worker.providers.base import BadConfig, Capabilities, Envelope, Provider, Setup
+from worker.providers.base import Capabilities, Envelope, Provider, Setup
 from worker.providers.means import Means
 from worker.providers.registry import Providers, kinds
+from worker.providers.trail import Trail
 from worker.providers.web import http_session
 
 pytestmark = pytest.mark.anyio
@@ -30,6 +32,9 @@ class Noted:
         self.capabilities = Capabilities(verified_tls=False)
 
     async def send(self, envelope: Envelope, body: bytes, deadline: float) -> list[RecipientResult]:
+        raise NotImplementedError
+
+    async def check(self, trail: Trail) -> None:
         raise NotImplementedError
 
     async def close(self) -> None:
@@ -55,7 +60,7 @@ async def test_a_provider_is_built_once_for_each_version(vault: Vault) -> None:
         return made[-1]
 
     first = row()
-    first = replace(first, secret=await vault.seal(first.id, "s3cret"))
+    first = replace(first, secret=(await vault.seal(first.id, "s3cret")).octets)
     second = replace(first, version=2, config={"a": 2})
     async with Providers(vault, {"noted": create}) as providers:
         assert await providers.get(first) is await providers.get(first) is made[0]
@@ -89,11 +94,11 @@ async def test_a_secret_that_cannot_be_opened_now_may_be_opened_later(vault: Vau
         return Noted(setup)
 
     sealed = row(kind="noted")
-    other = await vault.seal(new_id(), "s3cret")
+    other = (await vault.seal(new_id(), "s3cret")).octets
     async with Providers(vault, {"noted": create}) as providers:
         with pytest.raises(Unavailable):
             await providers.get(replace(sealed, secret=other))
-        good = replace(sealed, secret=await vault.seal(sealed.id, "s3cret"))
+        good = replace(sealed, secret=(await vault.seal(sealed.id, "s3cret")).octets)
         assert isinstance(await providers.get(good), Noted)
 
 
@@ -106,10 +111,10 @@ async def test_every_kind_that_a_row_may_have_can_be_built(vault: Vault) -> None
         "postmark": {},
         "sandbox": {},
     }
-    async with http_session() as http:
-        async with Providers(vault, kinds(Means(Aws(REGION), http))) as providers:
+    async with http_session(()) as http:
+        async with Providers(vault, kinds(Means(Aws(REGION), http, http))) as providers:
             for kind, config in configs.items():
                 made = replace(row(kind=kind), config=config)
-                made = replace(made, secret=await vault.seal(made.id, "s3cret"))
+                made = replace(made, secret=(await vault.seal(made.id, "s3cret")).octets)
                 assert (await providers.get(made)).capabilities.max_recipients >= 50
         assert not http.closed, "it belongs to the worker"

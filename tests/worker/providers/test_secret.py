@@ -4,10 +4,10 @@ import base64
 
 import pytest
 
+from backing.provider_configs import BadConfig
 from tests.worker.peer import Peer
 from tests.worker.providers.kinds import built
 from tests.worker.providers.letters import B, attempt, envelope
-from worker.providers.base import BadConfig
 
 pytestmark = pytest.mark.anyio
 

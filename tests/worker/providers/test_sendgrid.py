@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from backing.provider_configs import BadConfig
 from mail.delivery import Outcome, RecipientResult
 from mail.job import Recipient
 from tests.worker.peer import Peer
@@ -12,7 +13,7 @@ from tests.worker.providers.kinds import SECRET, api, built
 from tests.worker.providers.letters import B, C, D, attempt, envelope, outcomes
 from tests.worker.providers.mails import PICTURE, PLAIN, RICH
 from tests.worker.providers.site import Move, Says, Site
-from worker.providers.base import BadConfig, Envelope
+from worker.providers.base import Envelope
 
 pytestmark = pytest.mark.anyio
 
@@ -139,7 +140,7 @@ async def test_by_smtp_events_name_the_message_only_if_wanted() -> None:
     ("config", "secret", "fault"),
     [
         ({"mode": "fax"}, SECRET, "mode: Input should be"),
-        ({"smtp": {"colour": "red"}}, SECRET, "colour: Extra inputs"),
+        ({"smtp": {"colour": "red"}}, SECRET, "colour: there is no such key"),
         ({}, None, "secret: it needs an API key"),
     ],
 )

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from backing.provider_configs import BadConfig
 from mail.delivery import Outcome
 from tests.worker.peer import EXTENSIONS, Peer
 from tests.worker.providers.kinds import KINDS, Kind, api, built, raw_in, unstuffed
 from tests.worker.providers.letters import B, C, attempt, envelope, outcomes
 from tests.worker.providers.signatures import DKIM, PEM, secret, signed_by, signed_fields
 from tests.worker.providers.site import Site
-from worker.providers.base import BadConfig
 
 pytestmark = pytest.mark.anyio
 
@@ -176,7 +176,7 @@ async def test_several_keys_can_wait_for_their_turn() -> None:
         (DKIM | {"key": "dkim_key_2"}, secret(), 'dkim: the secret has no "dkim_key_2"'),
         (DKIM | {"key": "password"}, secret(password="hush"), "dkim.key: String should match"),
         ({"domain": "shop.example"}, secret(), "dkim.selector: Field required"),
-        (DKIM | {"colour": "hush"}, secret(), "dkim.colour: Extra inputs"),
+        (DKIM | {"colour": "hush"}, secret(), "dkim.colour: there is no such key"),
         (DKIM | {"leave_out": ["to: x"]}, secret(), "dkim.leave_out.0: String should match"),
         (DKIM | {"domain": "no domain"}, secret(), "dkim: the domain 'no domain' is no domain name"),
         (DKIM, '{"dkim_key": "hush"}', "dkim: the private key is no PEM private key"),

@@ -10,7 +10,7 @@ from mail.delivery import Outcome, RecipientResult
 from mail.job import Recipient
 from tests.worker.house import BODY
 from tests.worker.peer import DROP, EXTENSIONS, HANG, Peer
-from tests.worker.sending import B, C, D, all_of, attempt, envelope, provider
+from tests.worker.sending import HERE, B, C, D, all_of, attempt, envelope, provider
 from worker.providers.base import Capabilities
 from worker.providers.smtp import SmtpProvider
 from worker.providers.smtp.connections import Connections
@@ -59,6 +59,7 @@ async def test_a_connection_that_has_been_idle_is_asked_whether_it_lives() -> No
             pin=None,
             login=None,
             timeout=30.0,
+            allowed=HERE,
         )
         kept = Connections(partial(connect, target), 1, 60.0, 100, check_after=0.0)
         sender, deadline = SmtpProvider(kept, Capabilities(verified_tls=False)), asyncio.get_running_loop().time() + 30

@@ -9,14 +9,15 @@ from yarl import URL
 
 from mail.delivery import Outcome
 from tests.worker.providers.site import DROP, HUGE, HUGE_SIZE, Says, Site
-from worker.providers.smtp.outcomes import Failed
+from tests.worker.sending import HERE
+from worker.providers.base import Failed
 from worker.providers.web import MAX_ANSWER, Reply, Request, http_session, post
 
 pytestmark = pytest.mark.anyio
 
 
 async def asked(site: Site, times: int = 1) -> list[Reply]:
-    async with http_session() as http:
+    async with http_session(HERE) as http:
         request = Request(URL(site.url) / "x", {"X-Key": "hush"}, b"body", ("hush",))
         return [await post(http, request, asyncio.get_running_loop().time() + 30) for _ in range(times)]
 

@@ -4,7 +4,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from worker.providers.smtp.content import stuffed
 from worker.providers.smtp.replies import Broken, Reply
@@ -42,6 +42,10 @@ class Connection:
     def certificate(self) -> bytes | None:
         """The peer's certificate in DER, or None without TLS."""
         return self._wire.certificate
+
+    def told(self, name: str) -> Any:
+        """What the transport tells of itself, by asyncio's names for it."""
+        return self._wire.told(name)
 
     def offers(self, extension: str) -> bool:
         """Whether the peer announced an extension."""

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -10,12 +11,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mail.delivery import Outcome
-from worker.providers.base import Answer
+from mail.endpoints import Network
+from worker.guard import PROVIDERS, Forbidden, addresses
+from worker.providers.base import Answer, Failed
+from worker.providers.reach import place, tls_words
 from worker.providers.smtp import outcomes
 from worker.providers.smtp.connection import Connection
-from worker.providers.smtp.outcomes import Failed, Step
+from worker.providers.smtp.outcomes import Step
 from worker.providers.smtp.sasl import sign_in
 from worker.providers.smtp.wire import Wire
+from worker.providers.trail import Stage, Trail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +35,7 @@ class Target:
         pin: SHA-256 of the peer's public key (SPKI), or None.
         login: user name and password, or None.
         timeout: seconds for one reply.
+        allowed: networks that it may be in beside the public internet.
     """
 
     host: str
@@ -41,37 +47,66 @@ class Target:
     pin: bytes | None
     login: tuple[str, str] | None = field(repr=False)
     timeout: float
+    allowed: Sequence[Network] = ()
 
 
-async def connect(target: Target) -> Connection:
+async def connect(target: Target, trail: Trail | None = None) -> Connection:
     """Open a connection up to where MAIL may follow.
+
+    Args:
+        target: whom to connect to.
+        trail: where the steps are noted, if anybody wants to know.
 
     Raises:
         Failed: the peer refuses us.
         OSError: it cannot be reached, broke off or talked nonsense; an `SSLError` is one.
     """
-    context, name = (target.context, target.host) if target.implicit else (None, None)
-    async with asyncio.timeout(target.timeout):
-        _, wire = await asyncio.get_running_loop().create_connection(
-            partial(Wire, target.timeout), target.host, target.port, ssl=context, server_hostname=name
-        )
-    connection = Connection(wire)
+    trail = trail or Trail()
+    with trail.step(Stage.CONNECT) as said:
+        async with asyncio.timeout(target.timeout):
+            connection = Connection(await _reach(target))
+        said.append(f"connected to {place(connection.told('peername'))}")
     try:
-        await _enter(connection, target)
+        await _enter(connection, target, trail)
     except BaseException:
         connection.abort()
         raise
     return connection
 
 
-async def _enter(connection: Connection, target: Target) -> None:
-    greeting = await connection.reply()
-    if greeting.code != 220:  # noqa: PLR2004 - RFC 5321, 4.3.2
-        raise Failed(outcomes.banner(greeting))
-    await _hello(connection, target)
-    await _secure(connection, target)
+async def _reach(target: Target) -> Wire:
+    """Connect to the first address that answers, of those that were looked at: the name is not asked for again."""
+    try:
+        several = await addresses(target.host, target.port, target.allowed, PROVIDERS)
+    except Forbidden as fault:
+        raise Failed(_misconfigured(str(fault))) from fault
+    last: OSError = ConnectionError("the name has no address")
+    for address in several:
+        try:
+            _, wire = await asyncio.get_running_loop().create_connection(
+                partial(Wire, target.timeout), address, target.port
+            )
+        except OSError as fault:
+            last = fault
+        else:
+            return wire
+    raise last
+
+
+async def _enter(connection: Connection, target: Target, trail: Trail) -> None:
+    if target.implicit:
+        await _start_tls(connection, target, trail)
+    with trail.step(Stage.GREETING) as said:
+        greeting = await connection.reply()
+        if greeting.code != 220:  # noqa: PLR2004 - RFC 5321, 4.3.2
+            raise Failed(outcomes.banner(greeting))
+        said.append(greeting.text)
+        await _hello(connection, target)
+    if not target.implicit:
+        await _secure(connection, target, trail)
     if target.login:
-        await sign_in(connection, *target.login)
+        with trail.step(Stage.SIGN_IN) as said:
+            said.append((await sign_in(connection, *target.login)).text)
 
 
 async def _hello(connection: Connection, target: Target) -> None:
@@ -81,17 +116,29 @@ async def _hello(connection: Connection, target: Target) -> None:
     connection.extensions = extensions(reply.text)
 
 
-async def _secure(connection: Connection, target: Target) -> None:
+async def _secure(connection: Connection, target: Target, trail: Trail) -> None:
     if target.starttls or (target.starttls is None and connection.offers("starttls")):
-        if not connection.offers("starttls"):
-            raise Failed(_misconfigured("the peer does not offer STARTTLS, which is demanded"))
-        reply = await connection.command(b"STARTTLS")
-        if reply.code != 220:  # noqa: PLR2004 - RFC 3207, section 4
-            raise Failed(outcomes.banner(reply))
+        await _start_tls(connection, target, trail)
+
+
+async def _start_tls(connection: Connection, target: Target, trail: Trail) -> None:
+    with trail.step(Stage.TLS) as said:
+        if not target.implicit:
+            await _ask_for_tls(connection)
         await connection.start_tls(target.context, target.host)
-        await _hello(connection, target)
-    if target.pin and (connection.certificate is None or key_digest(connection.certificate) != target.pin):
-        raise Failed(_misconfigured("the peer's public key is not the pinned one"))
+        said.extend(tls_words(connection.told("ssl_object")))
+        if not target.implicit:
+            await _hello(connection, target)
+        if target.pin and (connection.certificate is None or key_digest(connection.certificate) != target.pin):
+            raise Failed(_misconfigured("the peer's public key is not the pinned one"))
+
+
+async def _ask_for_tls(connection: Connection) -> None:
+    if not connection.offers("starttls"):
+        raise Failed(_misconfigured("the peer does not offer STARTTLS, which is demanded"))
+    reply = await connection.command(b"STARTTLS")
+    if reply.code != 220:  # noqa: PLR2004 - RFC 3207, section 4
+        raise Failed(outcomes.banner(reply))
 
 
 def extensions(text: str) -> dict[str, str]:

@@ -27,14 +27,6 @@ class Step(StrEnum):
     SENT = "waiting for the reply to the message"
 
 
-class Failed(Exception):  # noqa: N818 - an answer
-    """The attempt cannot go on; carries the answer for every recipient that has none yet."""
-
-    def __init__(self, answer: Answer) -> None:
-        self.answer = answer
-        super().__init__(answer.text)
-
-
 _RELAY = re.compile(
     r"relay(ing)? (access )?(is )?(denied|not permitted|not allowed|prohibited)|unable to relay", re.IGNORECASE
 )

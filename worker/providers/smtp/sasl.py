@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from mail.delivery import Outcome
-from worker.providers.base import Answer
+from worker.providers.base import Answer, Failed
 from worker.providers.smtp import outcomes
 from worker.providers.smtp.connection import Connection
-from worker.providers.smtp.outcomes import Failed, Step
+from worker.providers.smtp.outcomes import Step
+from worker.providers.smtp.replies import Reply
 
 _CHALLENGE: Final = 334
 
@@ -41,8 +42,8 @@ _MECHANISMS: Final[Mapping[str, _Mechanism]] = {
 }
 
 
-async def sign_in(connection: Connection, user: str, password: str) -> None:
-    """Sign in by the first mechanism that the peer offers, too.
+async def sign_in(connection: Connection, user: str, password: str) -> Reply:
+    """Sign in by the first mechanism that the peer offers, too; gives what it says to that.
 
     Raises:
         Failed: there is none, or the peer refuses us.
@@ -62,3 +63,4 @@ async def sign_in(connection: Connection, user: str, password: str) -> None:
             reply = await connection.command(base64.b64encode(answer(login, base64.b64decode(reply.text))))
     if not reply.good:
         raise Failed(outcomes.auth(reply))
+    return reply

@@ -4,9 +4,10 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
+from worker.providers.base import Failed
 from worker.providers.smtp import outcomes
 from worker.providers.smtp.connection import Connection
-from worker.providers.smtp.outcomes import Failed, Step
+from worker.providers.smtp.outcomes import Step
 from worker.providers.smtp.replies import CLOSING, Reply
 from worker.providers.smtp.results import Results
 

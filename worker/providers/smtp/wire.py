@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from typing import cast
+from typing import Any, cast
 
 from typing_extensions import override
 
@@ -40,8 +40,12 @@ class Wire(asyncio.Protocol):
     @property
     def certificate(self) -> bytes | None:
         """The peer's certificate in DER, or None without TLS."""
-        tls = self._transport.get_extra_info("ssl_object")
+        tls = self.told("ssl_object")
         return tls.getpeercert(binary_form=True) if tls else None
+
+    def told(self, name: str) -> Any:
+        """What the transport tells of itself, by asyncio's names for it."""
+        return self._transport.get_extra_info(name)
 
     def write(self, octets: bytes | memoryview, replies: int) -> None:
         """Send octets that the peer owes so many replies to.
@@ -88,7 +92,7 @@ class Wire(asyncio.Protocol):
         if self._fault or self._transport.is_closing():
             raise Broken(str(self._fault or "it closed the connection"))
         if self._reader.replies or self._reader.amid_reply:
-            raise Broken("it said something between its reply to STARTTLS and TLS")
+            raise Broken("it said something before TLS")
         transport = await asyncio.get_running_loop().start_tls(
             self._transport, self, context, server_hostname=host, ssl_handshake_timeout=self._timeout
         )

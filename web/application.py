@@ -21,7 +21,16 @@ FAULTS: Final = (HTTPException, RequestValidationError, AdminError, Refused, Una
 
 def application(title: str, condition: Condition, **options: Any) -> FastAPI:
     """Make an application that answers every fault with problem details, and load balancers."""
-    app = FastAPI(title=title, version=version(), redirect_slashes=False, docs_url=None, redoc_url=None, **options)
+    app = FastAPI(
+        title=title,
+        version=version(),
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+        # It asks with each request whether somebody has set it up; we have metrics and a log of our own.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+        **options,
+    )
     for fault in FAULTS:
         app.add_exception_handler(fault, answer)
     _add_probes(app, condition)
@@ -46,15 +55,16 @@ def _methods(request: Request) -> bytes:
 
 
 def _add_probes(app: FastAPI, condition: Condition) -> None:
+    release = app.version
+
     async def alive() -> Response:
-        return JSONResponse({"status": "alive", "version": version()})
+        return JSONResponse({"status": "alive", "version": release})
 
     async def ready() -> Response:
-        words = "draining" if condition.draining else "ready" if condition.ready else "starting"
-        return JSONResponse({"status": words}, 200 if condition.ready else 503)
+        return JSONResponse({"status": condition.word, "version": version()}, 200 if condition.ready else 503)
 
     async def which() -> Response:
-        return JSONResponse({"version": version()})
+        return JSONResponse({"version": release})
 
     for path, probe in (("/livez", alive), ("/healthz", alive), ("/readyz", ready), ("/version", which)):
         app.add_api_route(path, probe, methods=["GET"], include_in_schema=False)

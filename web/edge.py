@@ -1,6 +1,7 @@
 """The outermost layer of both doors: correlation, limits, headers, the request log. A plain ASGI application."""
 
 import asyncio
+import random
 import re
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from web.problems import MEDIA_TYPE, Problem, problem_of, unavailable
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 # Paths that say nothing new in a log: load balancers ask for them all the time.
 _PROBES: Final = frozenset({"/livez", "/readyz", "/healthz"})
+_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _NOT_FOUND: Final = "none"
 _MOST_REASON: Final = 300
 SECURITY: Final[tuple[tuple[bytes, bytes], ...]] = (
@@ -45,6 +47,11 @@ class Condition:
         """Whether new work is welcome."""
         return self.listening and self.migrated and not self.draining
 
+    @property
+    def word(self) -> str:
+        """The same for people."""
+        return "draining" if self.draining else "ready" if self.ready else "starting"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -52,14 +59,16 @@ class Limits:
 
     Attributes:
         body: gives the most octets of a request's body.
-        in_flight: most octets of all bodies in memory.
-        seconds: longest time until an answer begins.
+        in_flight: gives the most octets of all bodies in memory.
+        seconds: gives the longest time until an answer begins.
+        sample: gives the share of requests that only read which get a line in the log.
         policy: Content-Security-Policy of what has none of its own.
     """
 
     body: Callable[[Scope], int]
-    in_flight: int
-    seconds: float
+    in_flight: Callable[[], int]
+    seconds: Callable[[], float]
+    sample: Callable[[], float]
     policy: bytes = NOTHING_LOADS
 
 
@@ -132,7 +141,7 @@ class Edge:
     async def _inside(self, scope: Scope, visit: Visit, receive: Receive, send: Send) -> None:
         if _length(scope) > self._limits.body(scope):
             raise _too_large(self._limits.body(scope))
-        async with asyncio.timeout(self._limits.seconds) as bound:
+        async with asyncio.timeout(self._limits.seconds()) as bound:
             out = self._sending(visit, send, lambda: bound.reschedule(None))
             await self._app(scope, self._receiving(scope, visit, receive), out)
 
@@ -147,7 +156,7 @@ class Edge:
                 self._held += octets
                 if visit.held > most:
                     raise _too_large(most)
-                if self._held > self._limits.in_flight:
+                if self._held > self._limits.in_flight():
                     raise unavailable("too much is being uploaded at this moment; try again")
             return message
 
@@ -181,7 +190,7 @@ class Edge:
         seconds = time.monotonic() - visit.began
         status = visit.status or 499  # the client went away before it was answered
         self._metrics.requests.labels(f"{scope['method']} {route}", f"{status // 100}xx").observe(seconds)
-        if scope["path"] in _PROBES and status < HTTPStatus.BAD_REQUEST:
+        if status < HTTPStatus.BAD_REQUEST and (scope["path"] in _PROBES or self._unsaid(scope)):
             return
         client = scope.get("client")
         self._log.info(
@@ -197,11 +206,17 @@ class Edge:
             **visit.facts,
         )
 
+    def _unsaid(self, scope: Scope) -> bool:
+        """Whether a request that went well gets no line; chance decides, since clients may choose the id."""
+        share = self._limits.sample()
+        return share < 1 and scope["method"] in _READS and random.random() >= share  # noqa: S311 - no secret
+
 
 def told(visit: Visit, fault: Exception) -> Problem:
     """Give the problem that an exception is for the client, and see that the log has what the client may not know."""
     problem = problem_of(fault)
-    if problem.status_code == HTTPStatus.INTERNAL_SERVER_ERROR:
+    # Starlette raises once more what it has answered with a 500.
+    if problem.status_code == HTTPStatus.INTERNAL_SERVER_ERROR != visit.status:
         structlog.get_logger().exception("request failed", request=visit.id, exc_info=fault)
     elif isinstance(fault, Unavailable):
         visit.facts["reason"] = str(fault)[:_MOST_REASON]

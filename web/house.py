@@ -1,8 +1,9 @@
 """What both doors work with, opened in order."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
@@ -10,7 +11,9 @@ from backing.admin.desk import Desk
 from backing.admin.office import Office, Tools
 from backing.aws import Aws
 from backing.cache import Cache
-from backing.certificates.secrets import Secret
+from backing.certificates.files import TextFile
+from backing.certificates.record import TableText
+from backing.certificates.store import Texts
 from backing.metrics import EventMetrics, PoolMetrics, WebMetrics
 from backing.notices import publish
 from backing.postgres.audit import Deed
@@ -28,13 +31,13 @@ from web.reads import Reads
 from web.settings import WebSettings
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class House:
-    """What both doors work with.
+    """What both doors work with. Its settings are replaced by a reload, so they are read where they are used.
 
     Attributes:
         dead: the dead-letter queue, where there is one.
-        certificates: secrets that the relay serves from.
+        certificates: what is known of each of the relays' certificates, by the host that it is for or its file.
     """
 
     settings: WebSettings
@@ -47,7 +50,7 @@ class House:
     queue: Queue
     dead: Queue | None
     bodies: Bodies
-    certificates: tuple[Secret, ...]
+    certificates: Mapping[str, Texts]
     tools: Tools
     doorkeeper: Doorkeeper
     rates: Rates
@@ -66,10 +69,10 @@ class House:
         yield Office.at(Desk(self.reads), self.tools)
 
     @asynccontextmanager
-    async def change(self, deed: Deed) -> AsyncIterator[Office]:
-        """Lend the same for a block that is one transaction: what is read in it is so when it writes."""
+    async def change(self, deed: Deed, *, steady: bool = True) -> AsyncIterator[Office]:
+        """Lend the same for a block that is one transaction; a steady one writes what is as it was read."""
         desk = Desk(self.database, deed)
-        async with desk.together():
+        async with desk.together(steady=steady):
             yield Office.at(desk, self.tools)
         await self._tell(desk)
 
@@ -106,12 +109,20 @@ async def furnish(stack: AsyncExitStack, settings: WebSettings, registry: Collec
         queue=Queue(sqs, settings.queue_url, await enter(aws.direct_sqs(sqs))),
         dead=Queue(sqs, settings.dead_letter_queue_url) if settings.dead_letter_queue_url else None,
         bodies=Bodies(await enter(aws.s3()), settings.body_bucket),
-        certificates=tuple(Secret(secrets, each) for each in settings.relay_certificate_secrets),
-        tools=Tools(vault, key, settings.webhook_allowed_networks),
+        certificates=await _certificates(stack, settings, aws),
+        tools=Tools(vault, key, settings.webhook_allowed_networks, settings.provider_allowed_networks),
         doorkeeper=Doorkeeper(Keys(database), settings.web_key_cache_seconds),
         rates=Rates(cache, settings.web_rate_per_minute),
         quotas=await enter(Quotas(cache, metrics.quota_refusals).running()),
     )
+
+
+async def _certificates(stack: AsyncExitStack, settings: WebSettings, aws: Aws) -> dict[str, Texts]:
+    found: dict[str, Texts] = {each: TextFile(Path(each)) for each in settings.certificate_record_files}
+    if settings.certificate_hosts:
+        client = await stack.enter_async_context(aws.dynamodb())
+        found |= {host: TableText(client, settings.certificate_table, host) for host in settings.certificate_hosts}
+    return found
 
 
 async def _replica(stack: AsyncExitStack, settings: WebSettings, aws: Aws) -> Database | None:

@@ -8,7 +8,7 @@ import orjson
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from backing.admin.desk import AdminError, Conflict, NotFound
+from backing.admin.desk import AdminError, Conflict, NotFound, TooOften
 from mail.errors import Refused, Unavailable
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -88,6 +88,7 @@ _MEANINGS: Final[tuple[tuple[type[Exception], Callable[[Any], Problem]], ...]] =
     ),
     (NotFound, lambda fault: Problem(404, fault.why)),
     (Conflict, lambda fault: Problem(409, fault.why)),
+    (TooOften, lambda fault: Problem(429, str(fault), {"Retry-After": f"{max(fault.seconds, 1):.0f}"})),
     (AdminError, lambda fault: Problem(422, fault.why)),
     (Refused, lambda fault: Problem(422, fault.reply.text)),
     (Unavailable, lambda _: unavailable("something that we lean on does not answer in time; try again")),

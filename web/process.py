@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -15,6 +16,7 @@ from starlette.types import ASGIApp
 from backing import health, log
 from backing.emf import Emf, standard_output
 from backing.postgres.schema import migrated
+from backing.reload import Reload
 from backing.secrets import BadSecret
 from backing.settings import ConfigurationError, read
 from backing.stop import Stop
@@ -35,6 +37,8 @@ def run(service: str, build: Callable[[House], ASGIApp]) -> int:
     try:
         settings = read(WebSettings)
         log.configure(service, settings.log_level)
+        # A reload asked for before there is anything to reload must not end the process.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_live(service, settings, build))
     except* (ConfigurationError, BadSecret) as faults:
@@ -53,13 +57,33 @@ async def _live(service: str, settings: WebSettings, build: Callable[[House], AS
             await enter(emf.running(settings.metrics_emf_seconds))
             house = await furnish(stack, settings, registry)
             condition = house.condition
-            asked = health.serving(settings.health_host, settings.health_port, lambda: condition.ready, registry)
+            asked = health.serving(
+                settings.health_host, settings.health_port, lambda: condition.ready, registry, partial(remarks, house)
+            )
             address = await enter(asked)
             structlog.get_logger().info("starting", health=f"{address[0]}:{address[1]}")
             async with asyncio.TaskGroup() as tasks:
                 waiting = tasks.create_task(await_migration(partial(migrated, house.database), condition))
-                await serve(build(house), settings, condition, stop)
+                app = build(house)
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload(house))
+                await serve(app, settings, condition, stop)
                 waiting.cancel()
+
+
+def remarks(house: House) -> dict[str, object]:
+    """What /readyz of the health port says besides (CORE-API-006): its status is not decided by the database."""
+    return {"status": house.condition.word, "pool": house.database.numbers()}
+
+
+def reload(house: House) -> Reload[WebSettings]:
+    """Make what takes new settings into the house."""
+
+    def take(settings: WebSettings) -> None:
+        house.settings = settings
+        house.rates.per_minute = settings.web_rate_per_minute
+        log.set_level(settings.log_level)
+
+    return Reload(partial(read, WebSettings), house.settings, take, house.metrics.reloads)
 
 
 def fail(faults: BaseExceptionGroup[Exception], code: int) -> int:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Final
 
 import structlog
@@ -12,10 +12,11 @@ from mail.errors import Unavailable
 
 # A replica that does not answer costs one question in so many seconds its wait for a connection.
 PAUSE_SECONDS: Final = 30.0
+_Lend = Callable[[Database], AbstractAsyncContextManager[Connection]]
 
 
 class Reads:
-    """Lends transactions to read in.
+    """Lends connections to read with.
 
     Args:
         primary: answers where the replica does not, or there is none.
@@ -31,21 +32,34 @@ class Reads:
         self._clock = clock
         self._resting_until = 0.0
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
+    def transaction(self) -> AbstractAsyncContextManager[Connection]:
         """Lend a connection for one transaction.
 
         Raises:
             Unavailable: neither had a connection in time, or it broke.
         """
-        async with AsyncExitStack() as stack:
-            yield await self._connection(stack)
+        return self._lent(Database.transaction)
 
-    async def _connection(self, stack: AsyncExitStack) -> Connection:
+    def statement(self) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection for statements that are each for itself.
+
+        Raises:
+            Unavailable: as above.
+        """
+        return self._lent(Database.statement)
+
+    def _lent(self, lend: _Lend) -> AbstractAsyncContextManager[Connection]:
         if self._replica and self._clock() >= self._resting_until:
+            return self._first(self._replica, lend)
+        return lend(self._primary)
+
+    @asynccontextmanager
+    async def _first(self, replica: Database, lend: _Lend) -> AsyncIterator[Connection]:
+        async with AsyncExitStack() as stack:
             try:
-                return await stack.enter_async_context(self._replica.transaction())
+                connection = await stack.enter_async_context(lend(replica))
             except Unavailable as fault:
                 self._resting_until = self._clock() + PAUSE_SECONDS
                 structlog.get_logger().warning("the replica does not answer", reason=str(fault))
-        return await stack.enter_async_context(self._primary.transaction())
+                connection = await stack.enter_async_context(lend(self._primary))
+            yield connection

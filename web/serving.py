@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +13,9 @@ import uvicorn
 from starlette.types import ASGIApp
 from typing_extensions import override
 
+from backing.certificates.bootstrap import bootstrap
+from backing.certificates.material import load
+from backing.ids import now
 from backing.stop import Stop
 from mail.errors import Unavailable
 from web.edge import Condition
@@ -101,7 +105,16 @@ def _config(app: ASGIApp, settings: WebSettings) -> uvicorn.Config:
         forwarded_allow_ips=networks,
         timeout_keep_alive=settings.web_keep_alive_seconds,
         timeout_graceful_shutdown=settings.web_drain_seconds,
+        ssl_context_factory=(lambda *_: _context(settings.web_hostname)) if settings.web_tls else None,
     )
+
+
+def _context(hostname: str) -> ssl.SSLContext:
+    """What requests are taken over: who calls cannot check the certificate, and nobody on the way can read."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    load(context, bootstrap(hostname, now()))
+    return context
 
 
 async def await_migration(migrated: Callable[[], Awaitable[bool]], condition: Condition) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
+import psycopg
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 from yarl import URL
@@ -61,6 +62,12 @@ class Door:
         """Make a key, as the operator's command does."""
         async with self.house.office() as office:
             return (await office.keys.create(account, NewKey("test", scopes, **options))).token
+
+
+def noted(url: str) -> list[tuple[str, str]]:
+    """What the audit log says, the oldest first."""
+    with psycopg.connect(url) as connection:
+        return connection.execute("SELECT action, subject FROM audit_log ORDER BY id").fetchall()
 
 
 def patient(house: House) -> ASGIApp:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Query
 from pydantic import Field
 from starlette.responses import Response
 
@@ -12,10 +12,13 @@ from backing.admin.providers import NewProvider
 from mail.accounts import Quota, Unit, Window
 from mail.delivery import OnUnknown
 from mail.keys import Scope
-from web.api.caller import Caller, Calling
+from web.api.caller import Calling
 from web.api.etags import IfMatch, expect, tag
+from web.api.made import locate
 from web.api.models import AccountName, Body, Given, Listed
 from web.api.operations import Operation, Row, add
+from web.api.pages import Sliced, following, part
+from web.api.repeats import OnlyOnce
 from web.house import House
 
 Limit = Annotated[int, Field(ge=1, le=2**31 - 1)]
@@ -107,6 +110,8 @@ class AccountSummary(Given):
 class AccountDetail(Given):
     """An account; null limits are the product's own."""
 
+    counted = frozenset({"rules", "credentials", "suppressed"})
+
     name: str
     id: str
     disabled: bool
@@ -160,24 +165,27 @@ class Accounts:
             ("GET", one, read, self.show, "Show an account", 200, (404,)),
             ("PATCH", one, write, self.change, "Change an account", 200, (404, 409, 412)),
             ("DELETE", one, write, self.delete, "Delete a disabled account", 200, (404, 409, 412)),
-            ("POST", f"{one}/disable", write, self.disable, "Let it sign in no more", 200, (404,)),
-            ("POST", f"{one}/enable", write, self.enable, "Let it sign in again", 200, (404,)),
+            ("POST", f"{one}/disable", write, self.disable, "Let it sign in no more", 200, (404, 412)),
+            ("POST", f"{one}/enable", write, self.enable, "Let it sign in again", 200, (404, 412)),
         )
         add(app, "accounts", map(Operation.of, table))
 
-    async def listed(self, caller: Calling) -> Listed[AccountSummary]:
+    async def listed(self, caller: Calling, query: Annotated[Sliced, Query()]) -> Listed[AccountSummary]:
         """All accounts by name; with a tenant's key, its own."""
         async with self._house.office() as office:
-            rows = await office.accounts.all(caller.key.account)
-        items = [AccountSummary.model_validate(row) for row in rows]
-        return Listed[AccountSummary](items=items, next=None)
+            rows = await office.accounts.all(caller.key.account, part(query, str))
+        items = [AccountSummary.model_validate(row) for row in rows[: query.limit]]
+        return Listed[AccountSummary](items=items, next=following(query, rows, "name"))
 
-    async def create(self, caller: Calling, body: AccountNew) -> AccountMade:
+    async def create(self, caller: Calling, once: OnlyOnce, body: AccountNew, response: Response) -> AccountMade:
         """Make an account with its first SMTP credential and its default provider."""
-        async with self._house.change(caller.deed("account.create", body.name, body.name)) as office:
+        async with once.change(self._house, caller.deed("account.create", body.name, body.name)) as office:
             issued = await office.accounts.create(body.new())
             shown = await _shown(office, body.name)
-        return AccountMade(account=shown, username=issued.username, password=issued.secret or "")
+            made = AccountMade(account=shown, username=issued.username, password=issued.secret or "")
+            once.secret(f"account {body.name} with the credential {issued.username}", made)
+        locate(response, "/accounts", body.name)
+        return made
 
     async def show(self, caller: Calling, name: str, response: Response) -> AccountDetail:
         """All about an account but its credentials and mail."""
@@ -206,19 +214,23 @@ class Accounts:
             gone = await office.accounts.delete(name)
         return AccountDeleted.model_validate(gone)
 
-    async def disable(self, caller: Calling, name: str) -> AccountDetail:
+    async def disable(self, caller: Calling, name: str, response: Response, if_match: IfMatch = None) -> AccountDetail:
         """Let an account sign in no more, neither over SMTP nor here; what it sent is still delivered."""
-        return await self._switch(caller, name, on=False)
+        async with self._house.change(caller.deed("account.disable", name, name)) as office:
+            expect(if_match, await _shown(office, name))
+            await office.accounts.disable(name)
+            shown = await _shown(office, name)
+        tag(response, shown)
+        return shown
 
-    async def enable(self, caller: Calling, name: str) -> AccountDetail:
+    async def enable(self, caller: Calling, name: str, response: Response, if_match: IfMatch = None) -> AccountDetail:
         """Let a disabled account sign in again."""
-        return await self._switch(caller, name, on=True)
-
-    async def _switch(self, caller: Caller, name: str, *, on: bool) -> AccountDetail:
-        action = "account.enable" if on else "account.disable"
-        async with self._house.change(caller.deed(action, name, name)) as office:
-            await (office.accounts.enable(name) if on else office.accounts.disable(name))
-            return await _shown(office, name)
+        async with self._house.change(caller.deed("account.enable", name, name)) as office:
+            expect(if_match, await _shown(office, name))
+            await office.accounts.enable(name)
+            shown = await _shown(office, name)
+        tag(response, shown)
+        return shown
 
 
 async def _shown(office: Office, name: str) -> AccountDetail:

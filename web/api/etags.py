@@ -4,9 +4,9 @@ import hashlib
 from typing import Annotated
 
 from fastapi import Header
-from pydantic import BaseModel
 from starlette.responses import Response
 
+from web.api.models import Given
 from web.problems import Problem
 
 IfMatch = Annotated[
@@ -19,17 +19,18 @@ IfMatch = Annotated[
 ]
 
 
-def etag_of(shown: BaseModel) -> str:
-    """Give the tag of a version: its digest."""
-    return f'"{hashlib.sha256(shown.model_dump_json().encode()).hexdigest()[:32]}"'
+def etag_of(shown: Given) -> str:
+    """Give the tag of a version: the digest of what is its own, without what is only counted."""
+    text = shown.model_dump_json(exclude=set(shown.counted))
+    return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
 
 
-def tag(response: Response, shown: BaseModel) -> None:
+def tag(response: Response, shown: Given) -> None:
     """Tell which version is shown."""
     response.headers["ETag"] = etag_of(shown)
 
 
-def expect(wanted: str | None, shown: BaseModel) -> None:
+def expect(wanted: str | None, shown: Given) -> None:
     """Refuse to change another version than the one that is meant.
 
     Raises:

@@ -24,7 +24,13 @@ from web.problems import Problem
 PATH: Final = f"{ROOT}/provider-events/"
 # Of the URL that Postmark is told: https://events:KEY@host/...
 POSTMARK_USER: Final = "events"
+# As RFC 9110, 11.6.1 wants it with each 401; of the three, Postmark alone has a scheme that it names.
+_CHALLENGE: Final = 'Basic realm="provider events"'
 _UNTRUSTED: Final = "the call does not come from this provider"
+# Nothing is wrong with the call, so it is to come again until there is a key: vendors try for hours after 5xx, and then
+# end by themselves. After 4xx not all of them do, and what they tell would be lost.
+_NO_KEY: Final = "calls of this provider cannot be checked: it has no fit verification key yet; call again later"
+_LATER_SECONDS: Final = 600
 
 
 class ProviderEvents:
@@ -61,21 +67,32 @@ class ProviderEvents:
         try:
             call, told = _read(caller, dict(request.headers), body)
         except BadCall as bad:
-            raise await self._refusal(request, id, bad) from None
+            raise await self._refusal(request, caller, id, bad) from None
         self._aftermath.read(told)
         if told.faults:
             self._log.error("events not understood", provider=str(id), reasons=list(told.faults[:5]))
         await self._aftermath.recorded(await self._events.record(id, told.events, call))
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
-    async def _refusal(self, request: Request, provider: UUID, bad: BadCall) -> Problem:
+    async def _refusal(self, request: Request, caller: EventCaller | None, provider: UUID, bad: BadCall) -> Problem:
+        if caller and bad.fault is Fault.OURS:
+            self._log.error(
+                "events refused for want of a key",
+                provider=str(provider),
+                name=caller.name,
+                kind=caller.kind,
+                account=caller.account,
+                reason=bad.reason,
+                remedy="put it into the provider's secret as event_key",
+            )
+            return Problem(503, _NO_KEY, {"Retry-After": str(_LATER_SECONDS)})
         self._log.warning("events refused", provider=str(provider), reason=bad.reason)
         if bad.fault is Fault.PROVIDER:
             return Problem(400, "the call is not of the form that this provider describes")
-        if bad.fault is Fault.OURS:
-            return Problem(500, "our configuration of this provider has no fit key; call again later")
         wait = await self._house.rates.failed(request.client.host if request.client else "unknown")
-        return Problem(401, _UNTRUSTED) if wait is None else Problem(429, _UNTRUSTED, {"Retry-After": str(wait)})
+        if wait is not None:
+            return Problem(429, _UNTRUSTED, {"Retry-After": str(wait)})
+        return Problem(401, _UNTRUSTED, {"WWW-Authenticate": _CHALLENGE})
 
 
 def _read(caller: EventCaller | None, headers: Mapping[str, str], body: bytes) -> tuple[str | None, Told]:

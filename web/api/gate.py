@@ -67,16 +67,17 @@ class Gate:
             self._metrics.sign_ins.labels("none").inc()
             words = "show a key: Authorization: Bearer KEY"
             raise Problem(401, words, {"WWW-Authenticate": _CHALLENGE})
-        key = await self._doorkeeper.check(shown)
+        client = scope.get("client")
+        peer = client[0] if client else "unknown"
+        key = await self._doorkeeper.check(shown, suspect=self._rates.suspect(peer))
         if key is None:
             self._metrics.sign_ins.labels("bad").inc()
-            raise await self._refusal(scope)
+            raise await self._refusal(peer)
         self._metrics.sign_ins.labels("good").inc()
         return key
 
-    async def _refusal(self, scope: Scope) -> Problem:
-        client = scope.get("client")
-        wait = await self._rates.failed(client[0] if client else "unknown")
+    async def _refusal(self, peer: str) -> Problem:
+        wait = await self._rates.failed(peer)
         if wait is not None:
             words = f"too many wrong keys from your address; try again in {wait} s, or with a good one at once"
             return Problem(429, words, {"Retry-After": str(wait)})

@@ -1,17 +1,19 @@
 """Messages: search, story, raw octets, and what is ordered of them."""
 
-from typing import Annotated
+from dataclasses import fields
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import FastAPI, Query
 from pydantic import Field
 from starlette.responses import Response
 
-from backing.postgres.stories import Search, Story
+from backing.postgres.early import REROUTE, Wish
+from backing.postgres.stories import Facts, Search, Story, ended_at
 from backing.s3 import BodyMissing
 from mail.keys import Scope
 from mail.states import Order, State
-from web.api.caller import Calling
+from web.api.caller import Caller, Calling
 from web.api.models import (
     AccountName,
     Body,
@@ -22,15 +24,23 @@ from web.api.models import (
     Moment,
     Ordered,
     Paged,
-    RecipientState,
-    TimelineEntry,
 )
 from web.api.operations import Operation, add
 from web.cursors import cursor_of, place_of
 from web.house import House
 from web.problems import Problem
 
+_TOLD = [each.name for each in fields(Facts) if each.name in MessageDetail.model_fields]
 _RAW = {"responses": {"200": {"description": "The message.", "content": {"message/rfc822": {}}}}}
+Number = Annotated[int | None, Query(ge=0, le=2**31 - 1, description="Of one recipient; null is all that it is for.")]
+_NOTED = {
+    "responses": {
+        "202": {
+            "description": "No worker has the message yet; the order is noted, and obeyed before it is sent.",
+            "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{Ordered.__name__}"}}},
+        }
+    }
+}
 
 
 class MessageSearch(Paged):
@@ -38,14 +48,24 @@ class MessageSearch(Paged):
 
     recipient: str | None = Field(None, max_length=320)
     message_id: str | None = Field(None, max_length=998, description="Message-ID header, with or without its brackets.")
+    provider_message_id: str | None = Field(
+        None, min_length=1, max_length=998, description="Id that a provider gave it when it took it; brackets as above."
+    )
     state: State | None = Field(None, description="How one of its recipients stands.")
     since: Moment | None = Field(None, description="Accepted then or later.")
+    until: Moment | None = Field(None, description="Accepted before.")
 
 
 class Through(Body):
-    """Where what is left of a message is to go."""
+    """Through which provider what is left of a message is to go."""
 
     provider: AccountName = Field(description="Name of one that the account may use; its own before a shared one.")
+
+
+class ByRules(Body):
+    """That rules are to say anew where what is left of a message goes."""
+
+    rules: Literal[True] = Field(description="By the account's rules as they stand then, whatever was ordered before.")
 
 
 class Messages:
@@ -82,14 +102,20 @@ class Messages:
                 ),
                 *(
                     Operation(
-                        method="POST", path=f"{one}/{word}", scope=manage, does=does, summary=summary, faults=faults
+                        method="POST",
+                        path=f"{one}/{word}",
+                        scope=manage,
+                        does=does,
+                        summary=summary,
+                        faults=faults,
+                        extra={} if word == "retry" else _NOTED,
                     )
                     for word, does, summary in (
                         ("cancel", self.cancel, "Send it no more"),
                         ("hold", self.hold, "Hold what waits"),
                         ("release", self.release, "Let go what is held"),
                         ("reroute", self.reroute, "Send it another way"),
-                        ("retry", self.retry, "Send once more what failed"),
+                        ("retry", self.retry, "Send at once, or once more"),
                     )
                 ),
             ),
@@ -103,9 +129,10 @@ class Messages:
         wanted = Search(
             recipient=query.recipient,
             header_message_id=query.message_id,
+            provider_message_id=query.provider_message_id,
             state=query.state,
             since=query.since,
-            before=place_of(query.cursor),
+            before=place_of(query.cursor) or ended_at(query.until),
             most=query.limit,
         )
         async with self._house.reading() as office:
@@ -123,21 +150,16 @@ class Messages:
             story = await office.messages.find(id, caller.owner)
         if not isinstance(story, Story):
             return MessageWaiting.model_validate(story)
-        facts = {name: getattr(story.facts, name) for name in MessageDetail.model_fields if hasattr(story.facts, name)}
-        return MessageDetail(
-            **facts,
-            state=story.state,
-            recipients=[RecipientState.model_validate(each) for each in story.recipients],
-            timeline=[TimelineEntry.model_validate(each) for each in story.moments],
-            cut=story.cut,
-        )
+        told = {name: getattr(story.facts, name) for name in _TOLD}
+        told |= {"state": story.state, "recipients": story.recipients, "timeline": story.moments, "cut": story.cut}
+        return MessageDetail.model_validate(told)
 
     async def raw(self, caller: Calling, id: UUID) -> Response:  # noqa: A002 - the name in the path
         """The octets of a message as they are delivered, where its body is stored: while its mail waits."""
         async with self._house.office() as office:
             place = await office.messages.body(id, caller.owner)
             # It changes nothing, and who has read mail is asked all the same.
-            await office.audit.note(caller.deed("message.raw", id))
+            await office.audit.note(caller.deed("message.raw", id), await office.messages.owner(id))
         try:
             body = await self._house.bodies.get(place)
         except BodyMissing:
@@ -145,39 +167,80 @@ class Messages:
         headers = {"Content-Disposition": f'attachment; filename="{id}.eml"'}
         return Response(body, headers=headers, media_type="message/rfc822")
 
-    async def cancel(self, caller: Calling, id: UUID, recipient: int | None = None) -> Ordered:  # noqa: A002 - as above
-        """Send to recipients no more that wait or are held; to all of them, or to the one with a number."""
-        return await self._order(caller, Order.CANCEL, id, recipient)
+    async def cancel(
+        self,
+        caller: Calling,
+        answer: Response,
+        id: UUID,  # noqa: A002 - as above
+        recipient: Number = None,
+    ) -> Ordered:
+        """Send to recipients no more that wait or are held; to all of them, or to the one with a number.
 
-    async def hold(self, caller: Calling, id: UUID, recipient: int | None = None) -> Ordered:  # noqa: A002 - as above
-        """Hold recipients that wait, until they are let go or cancelled; where the body is stored."""
-        return await self._order(caller, Order.HOLD, id, recipient)
+        Of a message that no worker has taken from the queue yet the order is noted: `202`, and `noted`. By SMTP it has
+        its id from the `250` on, which nobody here knows yet; so any id of the last 14 days is taken for one.
+        """
+        return await self._order(caller, answer, Wish(Order.CANCEL, id, recipient))
 
-    async def release(self, caller: Calling, id: UUID, recipient: int | None = None) -> Ordered:  # noqa: A002 - as above
-        """Let recipients go that are held; by the account's rules, but held by none of them again."""
-        return await self._order(caller, Order.RELEASE, id, recipient)
+    async def hold(
+        self,
+        caller: Calling,
+        answer: Response,
+        id: UUID,  # noqa: A002 - as above
+        recipient: Number = None,
+    ) -> Ordered:
+        """Hold recipients that wait, until they are let go or cancelled.
 
-    async def retry(self, caller: Calling, id: UUID, recipient: int | None = None) -> Ordered:  # noqa: A002 - as above
-        """Send once more to recipients that failed or expired, where the body is still stored."""
-        return await self._order(caller, Order.RETRY, id, recipient)
+        Before a worker has taken the message from the queue, as for `cancel`.
+        """
+        return await self._order(caller, answer, Wish(Order.HOLD, id, recipient))
+
+    async def release(
+        self,
+        caller: Calling,
+        answer: Response,
+        id: UUID,  # noqa: A002 - as above
+        recipient: Number = None,
+    ) -> Ordered:
+        """Let recipients go that are held; by the account's rules, but held by none of them again.
+
+        Before a worker has taken the message from the queue, as for `cancel`, if it is ordered to be held.
+        """
+        return await self._order(caller, answer, Wish(Order.RELEASE, id, recipient))
+
+    async def retry(
+        self,
+        caller: Calling,
+        answer: Response,
+        id: UUID,  # noqa: A002 - as above
+        recipient: Number = None,
+    ) -> Ordered:
+        """Send at once to recipients that are deferred, and once more to those that failed or expired.
+
+        Where the body is still stored; their schedule begins anew.
+        """
+        return await self._order(caller, answer, Wish(Order.RETRY, id, recipient))
 
     async def reroute(
         self,
         caller: Calling,
+        answer: Response,
         id: UUID,  # noqa: A002 - as above
-        body: Through,
-        recipient: int | None = None,
+        body: Through | ByRules,
+        recipient: Number = None,
     ) -> Ordered:
-        """Send to recipients that wait or are held through another provider, from now on; held by no rule.
+        """Send to recipients that wait or are held another way, now: through a provider, or by the rules.
 
-        What else rules say is still done: they may reject, discard or redirect. Where they would send it, it goes
-        through this provider alone, while that is there and enabled.
+        Through a provider: from then on, and held by no rule. What else rules say is still done: they may reject,
+        discard or redirect. Where they would send it, it goes through this provider alone, while that is there and
+        enabled. By the rules: as they stand now, as if nothing had been ordered before; they may hold it again.
+        Before a worker has taken the message from the queue, as for `cancel`.
         """
-        async with self._house.office(caller.deed("message.reroute", id)) as office:
-            changed = await office.messages.reroute(body.provider, id, recipient, caller.owner)
-        return Ordered(id=id, recipients=changed)
+        provider = body.provider if isinstance(body, Through) else None
+        return await self._order(caller, answer, Wish(REROUTE, id, recipient, provider))
 
-    async def _order(self, caller: Calling, order: Order, message: UUID, recipient: int | None) -> Ordered:
-        async with self._house.office(caller.deed(f"message.{order}", message)) as office:
-            changed = await office.messages.order(order, message, recipient, caller.owner)
-        return Ordered(id=message, recipients=changed)
+    async def _order(self, caller: Caller, answer: Response, wish: Wish) -> Ordered:
+        async with self._house.office(caller.deed(f"message.{wish.what}", wish.message_id)) as office:
+            changed = await office.messages.direct(wish, caller.owner)
+        if changed is None:
+            answer.status_code = 202
+        return Ordered(id=wish.message_id, recipients=changed or [], noted=changed is None)

@@ -2,16 +2,21 @@
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Final, Generic, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Generic, Literal, TypeVar
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from backing.ids import now
+from mail.nesting import cut
 from mail.states import MessageState, State
 
 AccountName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", examples=["shop"])]
 Utc = Annotated[datetime, AfterValidator(lambda at: at.astimezone(UTC))]
 T = TypeVar("T")
+# Within these no offset and no period of ours leads to a time that programs cannot count with.
+EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST: Final = datetime(9000, 1, 1, tzinfo=UTC)
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]")
 
 
@@ -25,10 +30,21 @@ def _written(value: object) -> object:
 def _aware(at: datetime) -> datetime:
     if at.tzinfo is None:
         raise ValueError("a time needs its offset from UTC, as in 2026-11-24T12:00:00Z")
+    if not EARLIEST <= at <= LATEST:
+        raise ValueError("a time is between the years 1970 and 9000")
+    return at
+
+
+def _to_come(at: datetime) -> datetime:
+    if at <= now():
+        raise ValueError("it is over already")
     return at
 
 
 Moment = Annotated[datetime, Field(strict=False), BeforeValidator(_written), AfterValidator(_aware)]
+# What was stored when there was no limit to it can be shown all the same.
+Document = Annotated[dict[str, Any], BeforeValidator(cut)]
+End = Annotated[Moment, AfterValidator(_to_come)]
 
 
 class Taken(BaseModel):
@@ -44,9 +60,14 @@ class Body(Taken):
 
 
 class Given(BaseModel):
-    """What we send."""
+    """What we send.
+
+    Attributes:
+        counted: fields that change without anybody's change of it; they are no part of its version.
+    """
 
     model_config = ConfigDict(from_attributes=True, frozen=True)
+    counted: ClassVar[frozenset[str]] = frozenset()
 
 
 class Of(Taken):
@@ -101,6 +122,10 @@ class RecipientState(Given):
     redirected_to: str | None
     dsn: str | None
     released: bool
+    ordered: str | None = Field(
+        description="What was ordered of it last: hold, cancel, release, retry or reroute; null: nothing."
+    )
+    by_order: str | None = Field(description="Provider that was ordered for it, alone; null: its rules choose.")
     updated_at: Utc
 
 
@@ -147,6 +172,14 @@ class MessageDetail(Given):
     cut: bool = Field(description="Whether there was more than is told.")
 
 
+class EarlyOrder(Given):
+    """What was ordered of a message before a worker has taken it."""
+
+    what: str = Field(description="hold, cancel, release or reroute.")
+    n: int | None = Field(description="Number of the recipient; null for all.")
+    provider: str | None = Field(description="Of a reroute: through which one; null is by the rules.")
+
+
 class MessageWaiting(Given):
     """A message that was accepted here and that no worker has taken from the queue yet."""
 
@@ -154,6 +187,7 @@ class MessageWaiting(Given):
     account: str | None
     state: Literal["queued"] = "queued"
     accepted_at: Utc
+    orders: list[EarlyOrder] = Field(description="What is noted for when a worker has it, in this order.")
 
 
 class Ordered(Given):
@@ -161,6 +195,10 @@ class Ordered(Given):
 
     id: UUID
     recipients: list[int] = Field(description="Numbers of the recipients that were changed.")
+    noted: bool = Field(
+        False,
+        description="Whether no worker has written down a message of this id, and the order is noted for when one has.",
+    )
 
 
 class Accepted(Given):

@@ -1,17 +1,24 @@
 """The operations of the API as a table, and how a table becomes routes."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, Field
 from starlette.requests import Request
+from starlette.responses import Response
+from typing_extensions import override
 
 from mail.keys import Scope
+from web.api.bodies import Route
+from web.api.fading import Fading
+from web.api.repeats import REPLAYED, IdempotencyKey, OnlyOnce, takes
 from web.problems import MEDIA_TYPE, Problem
 
 ROOT: Final = "/api/v1"
+_Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class Fault(BaseModel):
@@ -51,6 +58,7 @@ _SOMETIMES: Final[Mapping[int, str]] = {
     412: "It was changed meanwhile: If-Match is of another version.",
     415: "The body is of a media type that is not taken.",
 }
+_OF_BODIES: Final = dict.fromkeys(("POST", "PUT", "PATCH"), (415,))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +66,12 @@ class Operation:
     """One thing that the API does.
 
     Attributes:
-        path: below the root.
+        path: below the root; a name in it that may have a slash is `{name:path}`.
         scope: what a key needs for it.
         status: of success.
         faults: statuses that it may answer with beside those that all may.
         extra: what OpenAPI is told besides.
+        fading: that it is deprecated, if it is.
         does: the function that does it.
     """
 
@@ -74,6 +83,7 @@ class Operation:
     status: int = 200
     faults: tuple[int, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    fading: Fading | None = None
 
     @classmethod
     def of(cls, row: Row) -> "Operation":
@@ -85,20 +95,40 @@ class Operation:
 def add(app: FastAPI, tag: str, operations: Iterable[Operation]) -> None:
     """Make routes of a table."""
     for each in operations:
-        app.add_api_route(
+        app.router.add_api_route(
             ROOT + each.path,
             each.does,
             methods=[each.method],
             status_code=each.status,
             summary=each.summary,
-            description=f"{each.does.__doc__ or each.summary}\n\nScope: `{each.scope}`.",
+            description=_description(each),
             operation_id=each.does.__qualname__.replace(".", "_").lower(),
             tags=[tag],
-            dependencies=[Depends(_needs(app, each))],
-            responses=fault_responses(*_ALWAYS, *each.faults),
+            route_class_override=_guarded(_needs(app, each)),
+            responses=_responses(each),
             response_model_exclude_none=False,
-            openapi_extra={"security": [{"key": []}], **each.extra},
+            deprecated=True if each.fading else None,
+            openapi_extra={"security": [{"key": []}], **each.extra, **_fading(each)},
         )
+
+
+def _description(operation: Operation) -> str:
+    fading = f"\n\n{operation.fading.words()}" if operation.fading else ""
+    return f"{operation.does.__doc__ or operation.summary}{fading}\n\nScope: `{operation.scope}`."
+
+
+def _fading(operation: Operation) -> dict[str, Any]:
+    return operation.fading.told(operation.status) if operation.fading else {}
+
+
+def _responses(operation: Operation) -> dict[int | str, dict[str, Any]]:
+    """Tell OpenAPI how an operation may fail, and which headers it may answer with."""
+    once = [409] if takes(operation.does, OnlyOnce) else []
+    faults = fault_responses(*_ALWAYS, *_OF_BODIES.get(operation.method, ()), *operation.faults, *once)
+    if not takes(operation.does, OnlyOnce, IdempotencyKey):
+        return faults
+    header = {"description": "`true` where an earlier call was answered so.", "schema": {"const": "true"}}
+    return {operation.status: {"headers": {REPLAYED: header}}, **faults}
 
 
 def fault_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -106,11 +136,28 @@ def fault_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: _response(_ALWAYS.get(status) or _SOMETIMES[status]) for status in sorted(set(statuses))}
 
 
-def _needs(app: FastAPI, operation: Operation) -> Callable[[Request], Awaitable[None]]:
+def _guarded(check: Callable[[Request], None]) -> type[Route]:
+    """Make the kind of route that checks a request before anything of it is read."""
+
+    class Guarded(Route):
+        @override
+        def get_route_handler(self) -> _Handler:
+            handler = super().get_route_handler()
+
+            async def guarded(request: Request) -> Response:
+                check(request)
+                return await handler(request)
+
+            return guarded
+
+    return Guarded
+
+
+def _needs(app: FastAPI, operation: Operation) -> Callable[[Request], None]:
     """Refuse a key without the scope, and a query that has what the operation does not know."""
     known: list[frozenset[str]] = []
 
-    async def check(request: Request) -> None:
+    def check(request: Request) -> None:
         if operation.scope not in request.scope["state"]["key"].scopes:
             raise Problem(403, f"this needs a key with the scope {operation.scope}")
         if not known:
@@ -124,8 +171,16 @@ def _needs(app: FastAPI, operation: Operation) -> Callable[[Request], Awaitable[
 
 
 def _query_names(app: FastAPI, operation: Operation) -> frozenset[str]:
-    """The parameters that OpenAPI tells of: what is not in the contract is not taken."""
-    told = app.openapi()["paths"][ROOT + operation.path][operation.method.lower()].get("parameters", [])
+    """The parameters that OpenAPI tells of: what is not in the contract is not taken.
+
+    It is asked for the one route: the whole contract takes a large part of a second.
+    """
+    path, method = ROOT + operation.path, operation.method
+    routes = [
+        each for each in app.routes if isinstance(each, Route) and each.path == path and method in (each.methods or ())
+    ]
+    (paths,) = get_openapi(title=app.title, version=app.version, routes=routes)["paths"].values()
+    told = paths[method.lower()].get("parameters", [])
     return frozenset(each["name"] for each in told if each["in"] == "query")
 
 

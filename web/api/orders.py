@@ -1,24 +1,23 @@
 """Orders for many messages at once: those that a filter finds, a page of them for each call."""
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal, Self
 from uuid import UUID
 
 from fastapi import FastAPI, Query
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from backing.admin.desk import Conflict, NotFound
-from backing.postgres.stories import Page, Search
+from backing.postgres.stories import Page, Search, ended_at
 from mail.keys import Scope
-from mail.states import ORDERS, Order, State
+from mail.states import ORDERS, REROUTED, Order, State
 from web.api.caller import Caller, Calling
-from web.api.models import Body, Given, Moment, Of
+from web.api.models import AccountName, Body, Given, Moment, Of
 from web.api.operations import Operation, Row, add
 from web.cursors import cursor_of, place_of
 from web.house import House
-from web.problems import Problem
 
 _MOST: Final = 100
-_FIRST: Final = UUID(int=0)
+_REROUTE: Final = "reroute"
 
 
 class Filter(Body):
@@ -29,6 +28,9 @@ class Filter(Body):
     )
     recipient: str | None = Field(None, max_length=320)
     message_id: str | None = Field(None, max_length=998, description="Message-ID header, with or without its brackets.")
+    provider_message_id: str | None = Field(
+        None, min_length=1, max_length=998, description="Id that a provider gave it when it took it; brackets as above."
+    )
     since: Moment | None = Field(None, description="Accepted then or later.")
     until: Moment | None = Field(None, description="Accepted before.")
 
@@ -36,11 +38,27 @@ class Filter(Body):
 class Orders(Body):
     """What is to be done with which messages."""
 
-    order: Annotated[Order, Field(strict=False)]
+    order: Annotated[Order, Field(strict=False)] | Literal["reroute"]
     filter: Filter
+    provider: AccountName | None = Field(
+        None, description="Of `reroute`: one that the account may use; without, rules say it."
+    )
     dry_run: bool = Field(True, description="Only say which messages it would be.")
     cursor: str | None = Field(None, max_length=200, description="`next` of the call before.")
     limit: int = Field(_MOST, ge=1, le=_MOST, description="Most messages of a call.")
+
+    @property
+    def fitting(self) -> frozenset[State]:
+        """How recipients stand that the order is for."""
+        return REROUTED if self.order == _REROUTE else ORDERS[self.order][0]
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.provider is not None and self.order != _REROUTE:
+            raise ValueError(f"a provider goes with {_REROUTE} only")
+        if self.filter.state not in self.fitting:
+            raise ValueError(f"{self.order} is for what is {', '.join(sorted(self.fitting))}")
+        return self
 
 
 class RefusedOrder(Given):
@@ -56,7 +74,7 @@ class Carried(Given):
     dry_run: bool
     count: int = Field(description="Messages that the filter has found, on this page.")
     ids: list[UUID] = Field(description="Those that the order was carried out for, or would be; the newest first.")
-    recipients: int = Field(description="Recipients that were changed.")
+    recipients: int = Field(description="Recipients that were changed, or would be.")
     refused: list[RefusedOrder] = Field(description="Found, and left as they are: being sent just now, for instance.")
     next: str | None = Field(
         description="Where to go on; null at the end. A page may be short, or empty, and there is more all the same."
@@ -75,15 +93,12 @@ class BulkOrders:
         add(app, "messages", (Operation.of(row),))
 
     async def carry_out(self, caller: Calling, query: Annotated[Of, Query()], body: Orders) -> Carried:
-        """Hold, release, cancel or retry the messages that a filter finds, a page for each call, the newest first.
+        """Hold, release, cancel, retry or reroute messages that a filter finds, a page for each call, the newest first.
 
         Without `"dry_run": false` nothing is done, and the answer says which it would be. An order is for all
         recipients of a message that it fits. Each message is a change of its own: a call that was cut off may be
         repeated as it is, and does what it had left.
         """
-        fitting, _ = ORDERS[body.order]
-        if body.filter.state not in fitting:
-            raise Problem(422, f"{body.order} is for what is {', '.join(sorted(fitting))}")
         account = caller.account(query.account)
         wanted = _search(body)
         async with self._house.office() as office:
@@ -92,7 +107,8 @@ class BulkOrders:
                 await office.audit.note(caller.deed(f"message.{body.order}.many", _words(body.filter), account))
         ids = [each.id for each in found.messages]
         if body.dry_run:
-            return _carried(body, found, ids, 0, [])
+            recipients = sum(each.states.get(state, 0) for each in found.messages for state in body.fitting)
+            return _carried(body, found, ids, recipients, [])
         return await self._each(caller, account, body, found)
 
     async def _each(self, caller: Caller, account: str, body: Orders, found: Page) -> Carried:
@@ -101,13 +117,20 @@ class BulkOrders:
         recipients = 0
         for each in found.messages:
             try:
-                async with self._house.office(caller.deed(f"message.{body.order}", each.id, account)) as office:
-                    recipients += len(await office.messages.order(body.order, each.id, None, caller.owner))
+                recipients += await self._one(caller, account, body, each.id)
             except (NotFound, Conflict) as why:
                 refused.append(RefusedOrder(id=each.id, why=why.why))
             else:
                 done.append(each.id)
         return _carried(body, found, done, recipients, refused)
+
+    async def _one(self, caller: Caller, account: str, body: Orders, message: UUID) -> int:
+        async with self._house.office(caller.deed(f"message.{body.order}", message, account)) as office:
+            if body.order == _REROUTE:
+                changed = await office.messages.reroute(body.provider, message, None, caller.owner)
+            else:
+                changed = await office.messages.order(body.order, message, None, caller.owner)
+        return len(changed)
 
 
 def _carried(body: Orders, found: Page, ids: list[UUID], recipients: int, refused: list[RefusedOrder]) -> Carried:
@@ -123,13 +146,13 @@ def _carried(body: Orders, found: Page, ids: list[UUID], recipients: int, refuse
 
 def _search(body: Orders) -> Search:
     asked = body.filter
-    place = place_of(body.cursor)
     return Search(
         recipient=asked.recipient,
         header_message_id=asked.message_id,
+        provider_message_id=asked.provider_message_id,
         state=asked.state,
         since=asked.since,
-        before=place or ((asked.until, _FIRST) if asked.until else None),
+        before=place_of(body.cursor) or ended_at(asked.until),
         most=body.limit,
     )
 

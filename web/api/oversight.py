@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import FastAPI, Query
 from pydantic import Field
 
-from backing.admin.deadletters import DeadLetters
+from backing.admin.deadletters import DeadLetter, DeadLetters, Note
 from mail.keys import Scope
 from web.api.caller import Caller, Calling
 from web.api.models import Body, Given, Listed, Of, Taken, Utc
@@ -30,7 +30,7 @@ class DeadLetterShown(Given):
 class Most(Taken):
     """How many are wanted."""
 
-    limit: int = Field(50, ge=1, le=500)
+    limit: int = Field(50, ge=1, le=500, description="Most that are shown; there are no pages of them.")
 
 
 class Chosen(Body):
@@ -87,23 +87,30 @@ class Oversight:
         add(app, "audit log", map(Operation.of, log))
 
     async def letters(self, caller: Calling, query: Annotated[Most, Query()]) -> Listed[DeadLetterShown]:
-        """Some dead letters, those first that were queued first."""
+        """Some dead letters, those first that were queued first.
+
+        This list has no pages, since SQS has none: `next` is always null, and which letters are shown, if there are
+        more than `limit`, is for SQS to say.
+        """
         found = await self._dead(caller).some(query.limit)
         return Listed[DeadLetterShown](items=[DeadLetterShown.model_validate(each) for each in found], next=None)
 
     async def redrive(self, caller: Calling, body: Chosen) -> Redriven:
         """Bring dead letters back to the delivery queue as they are; a job that comes twice is sent once."""
-        letters = self._dead(caller)
-        async with self._house.office() as office:
-            await office.audit.note(caller.deed("deadletter.redrive", ", ".join(body.ids) if body.ids else "all"))
-        return Redriven.model_validate(await letters.redrive(body.ids))
+        return Redriven.model_validate(await self._dead(caller).redrive(body.ids, self._noted(caller, "redrive")))
 
     async def drop(self, caller: Calling, id: str) -> None:  # noqa: A002 - the name in the path
         """Delete a dead letter for good."""
-        letters = self._dead(caller)
-        async with self._house.office() as office:
-            await office.audit.note(caller.deed("deadletter.drop", id))
-        await letters.drop(id)
+        await self._dead(caller).drop(id, self._noted(caller, "drop"))
+
+    def _noted(self, caller: Caller, what: str) -> Note:
+        """Note what is done with each letter, in the audit log of the account whose message it is."""
+
+        async def note(letter: DeadLetter) -> None:
+            async with self._house.office() as office:
+                await office.audit.note(caller.deed(f"deadletter.{what}", letter.subject), letter.account)
+
+        return note
 
     async def log(self, caller: Calling, query: Annotated[ChangesAsked, Query()]) -> Listed[Change]:
         """Who changed what, the newest first; an operator's key that names no account reads of all."""

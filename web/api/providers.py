@@ -6,15 +6,20 @@ from fastapi import FastAPI, Query
 from pydantic import Field
 from starlette.responses import Response
 
+from backing.admin.domains import MAX_DOMAINS
 from backing.admin.office import Office
 from backing.admin.providers import NewProvider, ProviderChange
 from mail.keys import Scope
 from web.api.caller import Caller, Calling
 from web.api.etags import IfMatch, expect, tag
-from web.api.models import AccountName, Body, Given, Listed, Of
+from web.api.made import locate
+from web.api.models import AccountName, Body, Document, Given, Listed, Of
 from web.api.operations import Operation, Row, add
+from web.api.pages import SlicedOf, following, part
+from web.api.repeats import OnlyOnce
 from web.house import House
 
+Domains = Annotated[list[Annotated[str, Field(max_length=255)]], Field(max_length=MAX_DOMAINS)]
 Secret = Annotated[str, Field(min_length=1, max_length=4096)]
 
 
@@ -26,7 +31,7 @@ class ProviderNew(Body):
     config: dict[str, Any] = Field(default={}, description="Its settings, without secrets.")
     secret: Secret | None = Field(None, repr=False, description="Sealed, and never shown again.")
     limits: dict[str, Any] = Field(default={}, examples=[{"rate": 14, "daily": 50_000}])
-    allowed_domains: list[str] | None = Field(None, description="Sender domains it sends for; null is any.")
+    allowed_domains: Domains | None = Field(None, description="Sender domains it sends for; null is any.")
 
 
 class ProviderPatch(Body):
@@ -34,13 +39,7 @@ class ProviderPatch(Body):
 
     config: dict[str, Any] = Field(default={})
     limits: dict[str, Any] = Field(default={})
-    allowed_domains: list[str] | None = None
-
-
-class NewSecret(Body):
-    """Another secret for a provider."""
-
-    secret: Secret | None = Field(repr=False, description="Null takes it away.")
+    allowed_domains: Domains | None = None
 
 
 class ProviderSummary(Given):
@@ -59,8 +58,12 @@ class ProviderDetail(ProviderSummary):
     """A provider."""
 
     id: str
-    limits: dict[str, Any]
-    config: dict[str, Any]
+    limits: Document
+    config: Document
+    secret_sealed_at: str | None = Field(
+        description="When its secret was sealed; null: it has none, or it was before that was written down."
+    )
+    secret_key: str | None = Field(description="KMS key under which it is sealed.")
 
 
 class Providers:
@@ -77,27 +80,30 @@ class Providers:
             ("POST", all_, write, self.create, "Make a provider", 201, (404, 409)),
             ("GET", one, read, self.show, "Show a provider", 200, (404,)),
             ("PATCH", one, write, self.change, "Change a provider", 200, (404, 409, 412)),
-            ("PUT", f"{one}/secret", write, self.set_secret, "Give it another secret", 204, (404,)),
-            ("POST", f"{one}/enable", write, self.enable, "Let it be used", 200, (404,)),
-            ("POST", f"{one}/disable", write, self.disable, "Let it be used no more", 200, (404,)),
+            ("POST", f"{one}/enable", write, self.enable, "Let it be used", 200, (404, 412)),
+            ("POST", f"{one}/disable", write, self.disable, "Let it be used no more", 200, (404, 412)),
             ("DELETE", one, write, self.delete, "Delete a provider", 204, (404, 409, 412)),
         )
         add(app, "providers", map(Operation.of, table))
 
-    async def listed(self, caller: Calling, query: Annotated[Of, Query()]) -> Listed[ProviderSummary]:
-        """The providers that an account may use: its own, and shared ones."""
+    async def listed(self, caller: Calling, query: Annotated[SlicedOf, Query()]) -> Listed[ProviderSummary]:
+        """The providers that an account may use: shared ones, and its own, each by name."""
         async with self._house.office() as office:
-            rows = await office.providers.all(owner_of(caller, query))
-        return Listed[ProviderSummary](items=[ProviderSummary.model_validate(row) for row in rows], next=None)
+            rows = await office.providers.all(owner_of(caller, query), part(query, str, str))
+        items = [ProviderSummary.model_validate(row) for row in rows[: query.limit]]
+        return Listed[ProviderSummary](items=items, next=following(query, rows, "account", "name"))
 
-    async def create(self, caller: Calling, query: Annotated[Of, Query()], body: ProviderNew) -> ProviderDetail:
+    async def create(
+        self, caller: Calling, once: OnlyOnce, query: Annotated[Of, Query()], body: ProviderNew, response: Response
+    ) -> ProviderDetail:
         """Make a provider. A worker reads its settings in full when mail comes to it."""
         owner = owner_of(caller, query)
         domains = None if body.allowed_domains is None else tuple(body.allowed_domains)
         new = NewProvider(body.name, body.kind, body.config, body.secret, body.limits, domains)
-        async with self._house.change(caller.deed("provider.create", body.name, owner)) as office:
+        async with once.change(self._house, caller.deed("provider.create", body.name, owner)) as office:
             await office.providers.create(owner, new)
-            return await _shown(office, owner, body.name)
+            place = locate(response, "/providers", body.name, query.account)
+            return once.made(await _shown(office, owner, body.name), place)
 
     async def show(
         self, caller: Calling, name: str, query: Annotated[Of, Query()], response: Response
@@ -130,19 +136,29 @@ class Providers:
         tag(response, shown)
         return shown
 
-    async def set_secret(self, caller: Calling, name: str, query: Annotated[Of, Query()], body: NewSecret) -> None:
-        """Give a provider another secret, or none."""
-        owner = owner_of(caller, query)
-        async with self._house.office(caller.deed("provider.secret", name, owner)) as office:
-            await office.providers.set_secret(owner, name, body.secret)
-
-    async def enable(self, caller: Calling, name: str, query: Annotated[Of, Query()]) -> ProviderDetail:
+    async def enable(
+        self, caller: Calling, name: str, query: Annotated[Of, Query()], response: Response, if_match: IfMatch = None
+    ) -> ProviderDetail:
         """Let a provider be used."""
-        return await self._switch(caller, owner_of(caller, query), name, on=True)
+        owner = owner_of(caller, query)
+        async with self._house.change(caller.deed("provider.enable", name, owner)) as office:
+            expect(if_match, await _shown(office, owner, name))
+            await office.providers.switch(owner, name, enabled=True)
+            shown = await _shown(office, owner, name)
+        tag(response, shown)
+        return shown
 
-    async def disable(self, caller: Calling, name: str, query: Annotated[Of, Query()]) -> ProviderDetail:
+    async def disable(
+        self, caller: Calling, name: str, query: Annotated[Of, Query()], response: Response, if_match: IfMatch = None
+    ) -> ProviderDetail:
         """Let a provider be used no more."""
-        return await self._switch(caller, owner_of(caller, query), name, on=False)
+        owner = owner_of(caller, query)
+        async with self._house.change(caller.deed("provider.disable", name, owner)) as office:
+            expect(if_match, await _shown(office, owner, name))
+            await office.providers.switch(owner, name, enabled=False)
+            shown = await _shown(office, owner, name)
+        tag(response, shown)
+        return shown
 
     async def delete(self, caller: Calling, name: str, query: Annotated[Of, Query()], if_match: IfMatch = None) -> None:
         """Delete a provider that nothing needs."""
@@ -150,12 +166,6 @@ class Providers:
         async with self._house.change(caller.deed("provider.delete", name, owner)) as office:
             expect(if_match, await _shown(office, owner, name))
             await office.providers.delete(owner, name)
-
-    async def _switch(self, caller: Caller, owner: str | None, name: str, *, on: bool) -> ProviderDetail:
-        action = "provider.enable" if on else "provider.disable"
-        async with self._house.change(caller.deed(action, name, owner)) as office:
-            await office.providers.switch(owner, name, enabled=on)
-            return await _shown(office, owner, name)
 
 
 def owner_of(caller: Caller, query: Of) -> str | None:

@@ -1,6 +1,7 @@
 """Routing rules: which mail of an account goes out where, and what would be done with a message."""
 
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import FastAPI, Query
 from pydantic import Field
@@ -11,21 +12,27 @@ from backing.ids import new_id
 from mail.addresses import parse_mailbox
 from mail.keys import Scope
 from mail.routing.conditions import Question
+from mail.routing.documents import MAX_PRIORITY, NAME
 from web.api.caller import Calling
 from web.api.etags import IfMatch, expect, tag
 from web.api.letters import Line, Marker
-from web.api.models import Body, Given, Listed, Of
+from web.api.made import locate
+from web.api.models import Body, Document, Given, Listed, Of
 from web.api.operations import Operation, Row, add
+from web.api.pages import SlicedOf, following, part
+from web.api.repeats import OnlyOnce
 from web.house import House
 
+Priority = Annotated[int, Field(ge=0, le=MAX_PRIORITY)]
 Header = Annotated[str, Field(pattern=r"^[!-9;-~]{1,70}$")]
+RuleName = Annotated[str, Field(pattern=f"^{NAME.pattern}$", max_length=200, examples=["far away"])]
 
 
 class RuleNew(Body):
     """A rule to be made, as the page on routing describes it."""
 
-    name: str = Field(min_length=1, max_length=200)
-    priority: int = Field(description="Rules are asked from the lowest on.")
+    name: RuleName
+    priority: Priority = Field(description="Rules are asked from the lowest on.")
     enabled: bool = True
     match: dict[str, Any] = Field(default={}, examples=[{"all": [{"recipient_domain": "far.example"}]}])
     action: dict[str, Any] = Field(examples=[{"type": "route", "targets": [{"provider": "main"}]}])
@@ -34,8 +41,8 @@ class RuleNew(Body):
 class RulePatch(Body):
     """What is to be changed; what is not named stays."""
 
-    name: str | None = Field(None, min_length=1, max_length=200)
-    priority: int | None = None
+    name: RuleName | None = None
+    priority: Priority | None = None
     enabled: bool | None = None
     match: dict[str, Any] | None = None
     action: dict[str, Any] | None = None
@@ -48,16 +55,16 @@ class RuleShown(Given):
     name: str
     priority: int
     enabled: bool
-    match: dict[str, Any]
-    action: dict[str, Any]
+    match: Document
+    action: Document
     version: int
 
 
 class Imagined(Body):
     """A message that is not sent."""
 
-    recipients: list[str] = Field(min_length=1, max_length=100)
-    mail_from: str = ""
+    recipients: list[Annotated[str, Field(max_length=320)]] = Field(min_length=1, max_length=100)
+    mail_from: Annotated[str, Field(max_length=320)] = ""
     size: int = Field(0, ge=0)
     stream: Marker | None = None
     tags: list[Marker] = Field(default=[], max_length=10)
@@ -78,7 +85,7 @@ class Rules:
 
     def add_to(self, app: FastAPI) -> None:
         """Add these operations to the API."""
-        read, write, all_, one = Scope.RULES_READ, Scope.RULES_WRITE, "/rules", "/rules/{name}"
+        read, write, all_, one = Scope.RULES_READ, Scope.RULES_WRITE, "/rules", "/rules/{name:path}"
         table: tuple[Row, ...] = (
             ("GET", all_, read, self.listed, "List rules", 200, (404,)),
             ("POST", all_, write, self.create, "Make a rule", 201, (404, 409)),
@@ -89,21 +96,25 @@ class Rules:
         )
         add(app, "rules", map(Operation.of, table))
 
-    async def listed(self, caller: Calling, query: Annotated[Of, Query()]) -> Listed[RuleShown]:
+    async def listed(self, caller: Calling, query: Annotated[SlicedOf, Query()]) -> Listed[RuleShown]:
         """The rules of an account, in the order in which they are asked."""
         async with self._house.office() as office:
-            rows = await office.rules.all(caller.account(query.account))
-        return Listed[RuleShown](items=[RuleShown.model_validate(row) for row in rows], next=None)
+            rows = await office.rules.all(caller.account(query.account), part(query, int, UUID))
+        items = [RuleShown.model_validate(row) for row in rows[: query.limit]]
+        return Listed[RuleShown](items=items, next=following(query, rows, "priority", "id"))
 
-    async def create(self, caller: Calling, query: Annotated[Of, Query()], body: RuleNew) -> RuleShown:
+    async def create(
+        self, caller: Calling, once: OnlyOnce, query: Annotated[Of, Query()], body: RuleNew, response: Response
+    ) -> RuleShown:
         """Make a rule."""
         account = caller.account(query.account)
-        async with self._house.change(caller.deed("rule.create", body.name, account)) as office:
+        async with once.change(self._house, caller.deed("rule.create", body.name, account)) as office:
             await office.rules.create(account, body.model_dump())
-            return await _shown(office, account, body.name)
+            place = locate(response, "/rules", body.name, query.account)
+            return once.made(await _shown(office, account, body.name), place)
 
     async def show(self, caller: Calling, name: str, query: Annotated[Of, Query()], response: Response) -> RuleShown:
-        """One rule."""
+        """One rule, by its name or its id."""
         async with self._house.office() as office:
             shown = await _shown(office, caller.account(query.account), name)
         tag(response, shown)
@@ -118,17 +129,18 @@ class Rules:
         response: Response,
         if_match: IfMatch = None,
     ) -> RuleShown:
-        """Change a rule."""
+        """Change a rule that is meant by its name or its id."""
         account, changes = caller.account(query.account), body.model_dump(exclude_none=True)
         async with self._house.change(caller.deed("rule.change", name, account)) as office:
-            expect(if_match, await _shown(office, account, name))
+            found = await _shown(office, account, name)
+            expect(if_match, found)
             await office.rules.change(account, name, changes)
-            shown = await _shown(office, account, changes.get("name", name))
+            shown = await _shown(office, account, found.id)
         tag(response, shown)
         return shown
 
     async def delete(self, caller: Calling, name: str, query: Annotated[Of, Query()], if_match: IfMatch = None) -> None:
-        """Delete a rule."""
+        """Delete a rule that is meant by its name or its id."""
         account = caller.account(query.account)
         async with self._house.change(caller.deed("rule.delete", name, account)) as office:
             expect(if_match, await _shown(office, account, name))

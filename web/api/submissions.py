@@ -3,9 +3,10 @@
 import hashlib
 from typing import Annotated, Any, Final
 
-from fastapi import FastAPI, Header, Query
+from fastapi import FastAPI, Query
 from pydantic import Field, ValidationError
 from starlette.requests import Request
+from starlette.responses import Response
 
 from backing.admin.desk import NotFound
 from backing.ids import new_id, now
@@ -13,34 +14,27 @@ from backing.postgres.accounts import Accounts
 from mail.accounts import Account
 from mail.errors import Refused
 from mail.keys import Scope
+from web.api.bodies import JSON, media_type, read
 from web.api.caller import Calling
 from web.api.intake import Intake, Submission, envelope, lines_ended
 from web.api.letters import Letter, composed
+from web.api.made import locate
 from web.api.models import Accepted, Of
 from web.api.operations import Operation, add
+from web.api.repeats import REPLAYED, IdempotencyKey
 from web.house import House
 from web.problems import Problem, faults_of
 
-_JSON: Final = "application/json"
 _MESSAGE: Final = "message/rfc822"
 _BODY: Final = {
     "requestBody": {
         "required": True,
         "content": {
-            _JSON: {"schema": {"$ref": f"#/components/schemas/{Letter.__name__}"}},
+            JSON: {"schema": {"$ref": f"#/components/schemas/{Letter.__name__}"}},
             _MESSAGE: {"schema": {"type": "string", "format": "binary"}},
         },
     }
 }
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        min_length=1,
-        max_length=255,
-        description="A name of your own for this submission: repeated within a day, it is the same message.",
-    ),
-]
 
 
 class Envelope(Of):
@@ -75,7 +69,12 @@ class Submissions:
         add(app, "messages", (submit,))
 
     async def submit(
-        self, caller: Calling, request: Request, query: Annotated[Envelope, Query()], key: IdempotencyKey = None
+        self,
+        caller: Calling,
+        request: Request,
+        query: Annotated[Envelope, Query()],
+        response: Response,
+        key: IdempotencyKey = None,
     ) -> Accepted:
         """Put a message on the delivery queue: JSON, or `message/rfc822` with its envelope in the query.
 
@@ -83,12 +82,12 @@ class Submissions:
         message is sent once, and the answer says `replayed`.
         """
         account = await self._account(caller.account(query.account))
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        kind = media_type(request)
         body = await request.body()
         message_id, fingerprint = new_id(), hashlib.sha256(f"{kind}\n{request.url.query}\n".encode() + body).digest()
         made: dict[str, Any] = {"id": message_id, "key": key, "fingerprint": fingerprint}
         most = self._house.settings.web_max_recipients
-        if kind == _JSON:
+        if kind == JSON:
             if query.sender is not None or query.to:
                 raise Problem(422, "the envelope of a message in JSON is made of its fields, not of the query")
             letter = _letter(body)
@@ -100,12 +99,18 @@ class Submissions:
         elif kind == _MESSAGE:
             if query.sender is None or not query.to:
                 raise Problem(422, f"name the envelope of a {_MESSAGE}: ?from=ADDRESS&to=ADDRESS")
+            if not body:
+                raise Problem(422, "the body is empty; it is to be the message")
             mail_from, recipients = envelope(account, query.sender, query.to, most)
             content = lines_ended(body, repair=account.repair_line_ends)
         else:
-            raise Problem(415, f"send {_JSON} or {_MESSAGE}", {"Accept": f"{_JSON}, {_MESSAGE}"})
+            raise Problem(415, f"send {JSON} or {_MESSAGE}", {"Accept": f"{JSON}, {_MESSAGE}"})
         submission = Submission(mail_from=mail_from, recipients=recipients, content=content, **made)
-        return await self._take(caller, account, submission)
+        accepted = await self._take(caller, account, submission)
+        if accepted.replayed:
+            response.headers[REPLAYED] = "true"
+        locate(response, "/messages", accepted.id)
+        return accepted
 
     async def _take(self, caller: Calling, account: Account, submission: Submission) -> Accepted:
         counted = self._house.metrics.submitted
@@ -126,6 +131,6 @@ class Submissions:
 
 def _letter(body: bytes) -> Letter:
     try:
-        return Letter.model_validate_json(body)
+        return Letter.model_validate(read(body))
     except ValidationError as fault:
         raise Problem(422, "the message is not as it should be", errors=faults_of(fault.errors(), "body")) from None

@@ -4,19 +4,22 @@ import csv
 import io
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 from fastapi import FastAPI, Query
-from pydantic import Field
+from pydantic import Field, model_validator
 from starlette.responses import Response, StreamingResponse
 
+from backing.admin.suppressions import SOURCE
+from backing.ids import now
 from backing.postgres.suppressions import Place
 from mail.accounts import Suppression
 from mail.keys import Scope
 from web.api.caller import Calling
 from web.api.letters import Marker
-from web.api.models import Body, Given, Listed, Moment, Of, Utc
+from web.api.models import Body, End, Given, Listed, Moment, Of, Utc
 from web.api.operations import Operation, Row, add
+from web.api.repeats import OnlyOnce
 from web.cursors import cursor_of_texts, moment_of, texts_of
 from web.house import House
 
@@ -28,13 +31,41 @@ _EXPORT: Final = {
 }
 
 
-class SuppressionsNew(Body):
-    """Addresses to be suppressed."""
+class Entry(Body):
+    """A line of an exported list, to be suppressed as it says."""
 
-    addresses: list[Annotated[str, Field(max_length=320)]] = Field(min_length=1, max_length=_MOST)
+    address: Annotated[str, Field(max_length=320)]
     reason: Reason = "manual"
-    until: Moment | None = Field(None, description="Null is for ever.")
+    until: Moment | None = Field(None, description="Null is for ever; what is over already is left out.")
+    stream: Marker | Literal[""] | None = Field(None, description="Null, or empty, is all.")
+    since: Moment | None = Field(None, description="Taken, and not kept: it is suppressed from now on.")
+    source: Annotated[str, Field(max_length=200)] | None = Field(None, description="Taken, and not kept: it is you.")
+
+
+class SuppressionsNew(Body):
+    """Addresses to be suppressed, all alike, or each in its own way; together at least one."""
+
+    addresses: list[Annotated[str, Field(max_length=320)]] = Field(default=[], max_length=_MOST)
+    reason: Reason = "manual"
+    until: End | None = Field(None, description="Null is for ever.")
     stream: Marker | None = Field(None, description="The only stream that does not go to them; null is all.")
+    entries: list[Entry] = Field(
+        default=[], max_length=_MOST, description="Lines of an exported list, which say of themselves what is so."
+    )
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if not self.addresses and not self.entries:
+            raise ValueError("name addresses, or entries")
+        return self
+
+    def suppressions(self, source: str) -> list[Suppression]:
+        """The same for the service, which is told by a source."""
+        at = now()
+        alike = [Suppression(each, self.reason, source, at, self.until, self.stream or "") for each in self.addresses]
+        return alike + [
+            Suppression(each.address, each.reason, source, at, each.until, each.stream or "") for each in self.entries
+        ]
 
 
 class SuppressionsGone(Body):
@@ -49,7 +80,7 @@ class Suppressed(Given):
 
     address: str
     reason: str
-    source: str
+    source: str = Field(description="Who suppressed it: operator, the key of an account by its prefix, or a provider.")
     since: Utc
     until: Utc | None
     stream: str = Field(description="Empty for all.")
@@ -126,13 +157,19 @@ class Suppressions:
             async with self._house.office() as office:
                 page = await office.suppressions.by_address(account, _PAGE, page[-1])
 
-    async def add(self, caller: Calling, query: Annotated[Of, Query()], body: SuppressionsNew) -> Counted:
-        """Suppress addresses, all of them or, if one is none, none."""
+    async def add(
+        self, caller: Calling, once: OnlyOnce, query: Annotated[Of, Query()], body: SuppressionsNew
+    ) -> Counted:
+        """Suppress addresses, all of them or, if one is none, none.
+
+        What `export` writes can be sent as `entries`. The list says of each who suppressed it: `operator`, the `key` of
+        an account by its prefix, or a provider.
+        """
         account = caller.account(query.account)
-        async with self._house.office(caller.deed("suppression.add", _some(body.addresses), account)) as office:
-            lists = office.suppressions
-            count = await lists.add(account, body.addresses, body.reason, body.until, body.stream or "")
-        return Counted(count=count)
+        several = body.suppressions(SOURCE if caller.key.account is None else f"key {caller.key.prefix}")
+        subject = _some([each.address for each in several])
+        async with once.change(self._house, caller.deed("suppression.add", subject, account)) as office:
+            return once.made(Counted(count=await office.suppressions.put(account, several)))
 
     async def remove(self, caller: Calling, query: Annotated[Of, Query()], body: SuppressionsGone) -> Counted:
         """Suppress addresses no more; if one is not on the list, all stay."""

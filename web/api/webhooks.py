@@ -9,13 +9,17 @@ from pydantic import Field
 from starlette.responses import Response
 
 from backing.admin.webhooks import IssuedEndpoint
+from backing.admin.webhooks import Webhooks as Endpoints
 from backing.ids import now
 from mail.keys import Scope
 from web.api.access import Rotation
-from web.api.caller import Calling
+from web.api.caller import Caller, Calling
 from web.api.etags import IfMatch, expect, tag
+from web.api.made import locate
 from web.api.models import Body, Given, Listed, Moment, Of
 from web.api.operations import Operation, Row, add
+from web.api.pages import SlicedOf, following, part
+from web.api.repeats import Once, OnlyOnce
 from web.api.suppressions import Counted
 from web.house import House
 from web.problems import Problem
@@ -25,11 +29,23 @@ class EndpointNew(Body):
     """An endpoint to be made."""
 
     url: str = Field(max_length=2000, examples=["https://shop.example/mail-events"])
-    types: list[str] = Field(default=[], max_length=50, description="Events that it wants; none is all.")
+    types: list[Annotated[str, Field(max_length=100)]] = Field(
+        default=[], max_length=50, description="Events that it wants; none is all."
+    )
+
+
+class EndpointChange(Body):
+    """What is to be changed; what is not named stays."""
+
+    url: str | None = Field(None, max_length=2000, examples=["https://shop.example/mail-events"])
+    types: list[str] | None = Field(None, max_length=50, description="Events that it wants; an empty list is all.")
+    enabled: bool | None = Field(None, description="Whether it is posted to.")
 
 
 class EndpointShown(Given):
     """An endpoint, without its secret."""
+
+    counted = frozenset({"disabled_reason", "failing_since", "created", "waiting", "secret_sealed_at", "secret_key"})
 
     id: str
     url: str
@@ -40,6 +56,8 @@ class EndpointShown(Given):
     rotating_until: str | None
     created: str
     waiting: int
+    secret_sealed_at: str | None = Field(description="When its secret was sealed; null: before that was written down.")
+    secret_key: str | None = Field(description="KMS key under which it is sealed.")
 
 
 class EndpointMade(Given):
@@ -74,12 +92,6 @@ class Sent(Given):
     event: UUID
 
 
-class Newest(Of):
-    """How many are wanted."""
-
-    limit: int = Field(50, ge=1, le=1000)
-
-
 class Webhooks:
     """The endpoints of an account."""
 
@@ -93,27 +105,35 @@ class Webhooks:
             ("GET", all_, read, self.listed, "List endpoints", 200, (404,)),
             ("POST", all_, write, self.create, "Make an endpoint", 201, (404,)),
             ("GET", one, read, self.show, "Show an endpoint", 200, (404,)),
+            ("PATCH", one, write, self.change, "Change an endpoint", 200, (404, 412)),
             ("GET", f"{one}/deliveries", read, self.deliveries, "List what was posted", 200, (404,)),
-            ("POST", f"{one}/rotate", write, self.rotate, "Give it another secret", 201, (404,)),
-            ("POST", f"{one}/enable", write, self.enable, "Post to it again", 204, (404,)),
-            ("POST", f"{one}/disable", write, self.disable, "Post to it no more", 204, (404,)),
+            ("POST", f"{one}/rotate", write, self.rotate, "Give it another secret", 201, (404, 412)),
+            ("POST", f"{one}/enable", write, self.enable, "Post to it again", 204, (404, 412)),
+            ("POST", f"{one}/disable", write, self.disable, "Post to it no more", 204, (404, 412)),
             ("POST", f"{one}/replay", write, self.replay, "Post events once more", 200, (404,)),
-            ("POST", f"{one}/test", write, self.test, "Post an event of no message", 202, (404,)),
+            ("POST", f"{one}/test", write, self.test, "Post an event of no message", 202, (404, 409)),
             ("DELETE", one, write, self.delete, "Remove an endpoint", 204, (404, 409, 412)),
         )
         add(app, "webhooks", map(Operation.of, table))
 
-    async def listed(self, caller: Calling, query: Annotated[Of, Query()]) -> Listed[EndpointShown]:
+    async def listed(self, caller: Calling, query: Annotated[SlicedOf, Query()]) -> Listed[EndpointShown]:
         """The endpoints of an account, the oldest first."""
         async with self._house.office() as office:
-            rows = await office.webhooks.of(caller.account(query.account))
-        return Listed[EndpointShown](items=[EndpointShown.model_validate(row) for row in rows], next=None)
+            rows = await office.webhooks.of(caller.account(query.account), part(query, UUID))
+        items = [EndpointShown.model_validate(row) for row in rows[: query.limit]]
+        return Listed[EndpointShown](items=items, next=following(query, rows, "id"))
 
-    async def create(self, caller: Calling, query: Annotated[Of, Query()], body: EndpointNew) -> EndpointMade:
+    async def create(
+        self, caller: Calling, once: OnlyOnce, query: Annotated[Of, Query()], body: EndpointNew, response: Response
+    ) -> EndpointMade:
         """Give an account another endpoint; it may be on the public internet only, unless networks are set apart."""
         account = caller.account(query.account)
-        async with self._house.office(caller.deed("webhook.create", body.url, account)) as office:
-            return _made(await office.webhooks.create(account, body.url, body.types))
+        async with self._house.office() as office:
+            sealed = await office.webhooks.sealed()
+        async with once.change(self._house, caller.deed("webhook.create", body.url, account)) as office:
+            shown = _made(once, await office.webhooks.create(account, body.url, body.types, sealed))
+        locate(response, "/webhooks", shown.id, query.account)
+        return shown
 
     async def show(
         self,
@@ -128,37 +148,72 @@ class Webhooks:
         tag(response, shown)
         return shown
 
-    async def deliveries(self, caller: Calling, id: UUID, query: Annotated[Newest, Query()]) -> Listed[Post]:  # noqa: A002 - as above
-        """What became of the newest events that went to an endpoint."""
+    async def change(
+        self,
+        caller: Calling,
+        id: UUID,  # noqa: A002 - in the path
+        query: Annotated[Of, Query()],
+        body: EndpointChange,
+        response: Response,
+        if_match: IfMatch = None,
+    ) -> EndpointShown:
+        """Change where an account is told, of what, and whether; what waits for it goes to the new URL."""
+        account = caller.account(query.account)
+        async with self._house.change(caller.deed("webhook.change", id, account), steady=False) as office:
+            webhooks = office.webhooks
+            expect(if_match, EndpointShown.model_validate(await webhooks.lock(account, id)))
+            await webhooks.change(account, id, body.url, body.types)
+            if body.enabled is not None:
+                await _switch(webhooks, caller, account, id, on=body.enabled)
+            shown = EndpointShown.model_validate(await webhooks.show(account, id))
+        tag(response, shown)
+        return shown
+
+    async def deliveries(self, caller: Calling, id: UUID, query: Annotated[SlicedOf, Query()]) -> Listed[Post]:  # noqa: A002 - as above
+        """What became of the events that went to an endpoint, the newest first."""
         account = caller.account(query.account)
         async with self._house.office() as office:
             await office.webhooks.show(account, id)
-            rows = await office.webhooks.deliveries(account, id, query.limit)
-        return Listed[Post](items=[Post.model_validate(row) for row in rows], next=None)
+            rows = await office.webhooks.deliveries(account, id, part(query, UUID))
+        items = [Post.model_validate(row) for row in rows[: query.limit]]
+        return Listed[Post](items=items, next=following(query, rows, "event"))
 
     async def rotate(
         self,
         caller: Calling,
+        once: OnlyOnce,
         id: UUID,  # noqa: A002 - as above
         query: Annotated[Of, Query()],
         body: Rotation | None = None,
+        if_match: IfMatch = None,
     ) -> EndpointMade:
         """Give an endpoint a new secret; for a while the old one signs as well."""
         account, overlap = caller.account(query.account), timedelta(hours=(body or Rotation()).overlap_hours)
-        async with self._house.office(caller.deed("webhook.rotate", id, account)) as office:
-            return _made(await office.webhooks.rotate(account, id, overlap))
+        async with self._house.office() as office:
+            sealed = await office.webhooks.sealed(id)
+        async with once.change(self._house, caller.deed("webhook.rotate", id, account)) as office:
+            expect(if_match, EndpointShown.model_validate(await office.webhooks.lock(account, id)))
+            return _made(once, await office.webhooks.rotate(account, id, overlap, sealed))
 
-    async def enable(self, caller: Calling, id: UUID, query: Annotated[Of, Query()]) -> None:  # noqa: A002 - as above
+    async def enable(
+        self,
+        caller: Calling,
+        id: UUID,  # noqa: A002 - as above
+        query: Annotated[Of, Query()],
+        if_match: IfMatch = None,
+    ) -> None:
         """Post to an endpoint again; what it has missed can be replayed."""
-        account = caller.account(query.account)
-        async with self._house.office(caller.deed("webhook.enable", id, account)) as office:
-            await office.webhooks.enable(account, id)
+        await self._turn(caller, id, query, if_match, on=True)
 
-    async def disable(self, caller: Calling, id: UUID, query: Annotated[Of, Query()]) -> None:  # noqa: A002 - as above
+    async def disable(
+        self,
+        caller: Calling,
+        id: UUID,  # noqa: A002 - as above
+        query: Annotated[Of, Query()],
+        if_match: IfMatch = None,
+    ) -> None:
         """Post to an endpoint no more; events are kept and can be replayed to it."""
-        account = caller.account(query.account)
-        async with self._house.office(caller.deed("webhook.disable", id, account)) as office:
-            await office.webhooks.disable(account, id, f"disabled with the key {caller.key.prefix}")
+        await self._turn(caller, id, query, if_match, on=False)
 
     async def delete(
         self,
@@ -169,8 +224,8 @@ class Webhooks:
     ) -> None:
         """Remove an endpoint."""
         account = caller.account(query.account)
-        async with self._house.change(caller.deed("webhook.delete", id, account)) as office:
-            expect(if_match, EndpointShown.model_validate(await office.webhooks.show(account, id)))
+        async with self._house.change(caller.deed("webhook.delete", id, account), steady=False) as office:
+            expect(if_match, EndpointShown.model_validate(await office.webhooks.lock(account, id)))
             await office.webhooks.delete(account, id)
 
     async def replay(self, caller: Calling, id: UUID, query: Annotated[Of, Query()], body: Span) -> Counted:  # noqa: A002 - as above
@@ -182,11 +237,24 @@ class Webhooks:
             return Counted(count=await office.webhooks.replay(account, id, body.since, until))
 
     async def test(self, caller: Calling, id: UUID, query: Annotated[Of, Query()]) -> Sent:  # noqa: A002 - as above
-        """Let an event of no message go to an endpoint."""
+        """Let an event of no message go to an endpoint that is enabled."""
         account = caller.account(query.account)
         async with self._house.office(caller.deed("webhook.test", id, account)) as office:
             return Sent(event=await office.webhooks.test(account, id))
 
+    async def _turn(self, caller: Caller, endpoint: UUID, query: Of, if_match: str | None, *, on: bool) -> None:
+        account, action = caller.account(query.account), "webhook.enable" if on else "webhook.disable"
+        async with self._house.change(caller.deed(action, endpoint, account), steady=False) as office:
+            expect(if_match, EndpointShown.model_validate(await office.webhooks.lock(account, endpoint)))
+            await _switch(office.webhooks, caller, account, endpoint, on=on)
 
-def _made(endpoint: IssuedEndpoint) -> EndpointMade:
-    return EndpointMade(id=endpoint.id, secret=endpoint.secret)
+
+async def _switch(webhooks: Endpoints, caller: Caller, account: str, endpoint: UUID, *, on: bool) -> None:
+    if on:
+        await webhooks.enable(account, endpoint)
+    else:
+        await webhooks.disable(account, endpoint, f"disabled with the key {caller.key.prefix}")
+
+
+def _made(once: Once, endpoint: IssuedEndpoint) -> EndpointMade:
+    return once.secret(f"a secret of endpoint {endpoint.id}", EndpointMade(id=endpoint.id, secret=endpoint.secret))

@@ -30,8 +30,9 @@ def console(house: House) -> ASGIApp:
     Desk(house, visitors, pages).add_to(app)
     limits = Limits(
         body=lambda _: _MAX_FORM,
-        in_flight=settings.web_max_bytes_in_flight,
-        seconds=settings.web_request_seconds,
+        in_flight=lambda: house.settings.web_max_bytes_in_flight,
+        seconds=lambda: house.settings.web_request_seconds,
+        sample=lambda: house.settings.web_log_sample,
         policy=POLICY,
     )
     return Edge(app, limits, house.condition, house.metrics)

@@ -58,7 +58,9 @@ class Desk:
 
     async def sign_in(self, request: Request) -> Response:
         """Begin a session for who shows a good key."""
-        key = await self._house.doorkeeper.check((await fields_of(request)).get("key", "").strip())
+        suspect = self._house.rates.suspect(peer_of(request))
+        shown = (await fields_of(request)).get("key", "").strip()
+        key = await self._house.doorkeeper.check(shown, suspect=suspect)
         self._house.metrics.sign_ins.labels("good" if key else "bad").inc()
         if key is None:
             wait = await self._house.rates.failed(peer_of(request))

@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from structlog.testing import capture_logs
 
 from mail.events.tags import MESSAGE_TAG, RECIPIENT_TAG
 from mail.events.verify import SENDGRID_SIGNATURE, SENDGRID_TIMESTAMP
@@ -87,8 +88,44 @@ async def test_sendgrid_signs_and_postmark_has_a_password(door: Door) -> None:
     assert (await door.post(f"{PATH}/{postmark}", data=body)).status == 401
 
 
-async def test_a_provider_without_a_key_is_our_fault_and_is_told_so(door: Door) -> None:
+@pytest.mark.parametrize(
+    ("kind", "key", "reason"),
+    [
+        ("mailgun", "", "the provider has no webhook signing key"),
+        ("postmark", "", "the provider has no webhook password"),
+        ("sendgrid", "", "the provider's webhook verification key is none"),
+        ("sendgrid", "bm8ga2V5", "the provider's webhook verification key is none"),
+    ],
+)
+async def test_a_provider_without_a_key_is_asked_to_call_again_and_the_operator_is_told_which(
+    door: Door, book: Mailbook, kind: str, key: str, reason: str
+) -> None:
+    owner = await provider(door, kind, key)
+    message = book.mail(owner, "accepted", named="x")
+    with capture_logs() as logs:
+        answer = await door.post(f"{PATH}/{owner}", data=mailgun("delivered", message))
+    told = "calls of this provider cannot be checked: it has no fit verification key yet; call again later"
+    assert (answer.status, answer.json["detail"], answer.headers["retry-after"]) == (503, told, "600")
+    (log,) = [each for each in logs if each["event"] == "events refused for want of a key"]
+    assert log == {
+        "event": "events refused for want of a key",
+        "log_level": "error",
+        "provider": str(owner),
+        "name": kind,
+        "kind": kind,
+        "account": "shop",
+        "reason": reason,
+        "remedy": "put it into the provider's secret as event_key",
+    }
+
+
+async def test_what_was_refused_for_want_of_a_key_counts_once_there_is_one(door: Door, book: Mailbook) -> None:
     owner = await provider(door, "mailgun", "")
-    answer = await door.post(f"{PATH}/{owner}", data=mailgun("delivered", UUID(int=7)))
-    assert answer.status == 500
-    assert KEY not in answer.body.decode()
+    message = book.mail(owner, "accepted", "bob@far.example", named="x")
+    body = mailgun("delivered", message)
+    assert (await door.post(f"{PATH}/{owner}", data=body)).status == 503
+    secret = {"secret": json.dumps({"api_key": "k", "event_key": KEY})}
+    put = await door.call("PUT", "/api/v1/providers/mailgun/secret?account=shop", await door.key(), json=secret)
+    assert put.status in {200, 204}, put
+    assert (await door.post(f"{PATH}/{owner}", data=body)).status == 204
+    assert book.states(message) == ["delivered"]

@@ -4,9 +4,12 @@ import io
 from typing import Any
 
 import pytest
+import structlog
 
+from backing.health import version
 from tests.web.conftest import Chosen
-from tests.web.house import Door, serving
+from tests.web.house import Door, environment, serving
+from web.process import reload
 
 pytestmark = pytest.mark.anyio
 
@@ -71,6 +74,43 @@ async def test_a_key_has_its_rate_and_is_told_of_it(chosen: Chosen) -> None:
         assert (await door.get("/api/v1/messages", quick)).headers["ratelimit-limit"] == "50"
 
 
+@pytest.mark.requirement("CORE-OPS-002")
+@pytest.mark.usefixtures("accounts")
+async def test_limits_are_changed_while_it_serves(
+    chosen: Chosen, moto_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = chosen()
+    async with serving(settings) as door:
+        key = await door.key("shop")
+        for name, value in environment(settings, moto_url).items():
+            monkeypatch.setenv(name, value)
+        take = reload(door.house)
+        monkeypatch.setenv("WEB_RATE_PER_MINUTE", "77")
+        monkeypatch.setenv("WEB_MAX_BODY_BYTES", "65536")
+        take()
+        body = {"name": "x" * 70_000}
+        answer = await door.post("/api/v1/keys", key, json=body)
+        assert (answer.status, answer.json["detail"]) == (413, "the body of this request may have 65536 octets")
+        assert (await door.get("/api/v1/messages", key)).headers["ratelimit-limit"] == "77"
+        monkeypatch.setenv("WEB_MAX_BODY_BYTES", "1")
+        monkeypatch.setenv("WEB_RATE_PER_MINUTE", "78")
+        take()
+        assert (await door.get("/api/v1/messages", key)).headers["ratelimit-limit"] == "77"
+
+
+@pytest.mark.requirement("CORE-OPS-001")
+@pytest.mark.usefixtures("accounts")
+async def test_writes_have_their_line_whatever_the_share(chosen: Chosen) -> None:
+    with structlog.testing.capture_logs() as said:
+        async with serving(chosen(web_log_sample=0)) as door:
+            key = await door.key("shop")
+            assert (await door.get("/api/v1/messages", key)).status == 200
+            assert (await door.post("/api/v1/keys", key, json={"name": "more"})).status == 201
+            assert (await door.get("/api/v1/nothing", key)).status == 404
+    lines = [(line["method"], line["status"]) for line in said if line["event"] == "request"]
+    assert lines == [("POST", 201), ("GET", 404)]
+
+
 @pytest.mark.usefixtures("accounts")
 async def test_tasks_count_together_through_the_cache(chosen: Chosen, valkey_url: str) -> None:
     async with (
@@ -88,6 +128,61 @@ async def test_wrong_keys_cost_their_address_and_no_good_key(door: Door) -> None
     assert answers[0].status == 401
     assert 429 in {answer.status for answer in answers[-2:]}
     assert (await door.get("/api/v1/messages", good)).status == 200
+
+
+@pytest.mark.requirement("CORE-API-004")
+@pytest.mark.usefixtures("accounts")
+async def test_a_flood_of_keys_that_nobody_has_costs_the_database_nothing_beyond_the_limit(chosen: Chosen) -> None:
+    async with serving(chosen(web_key_cache_seconds=0.01)) as door:
+        good, asked = await door.key("shop"), Asked(door)
+        assert (await door.get("/api/v1/messages", good)).status == 200
+        before = asked()
+        flood = [unknown(n) for n in range(400)]
+        answers = [(await door.get("/api/v1/messages", key)).status for key in flood]
+        took = asked() - before
+        assert answers.count(401) + answers.count(429) == 400
+        assert answers[:5] == [401] * 5
+        # A window may end meanwhile: then there are two with 30 wrong keys each, and what suspects share.
+        assert answers.count(429) >= 300
+        assert answers.count(401) <= took <= answers.count(401) + 45
+        # Known here, though its time of being remembered is over; it is asked for at once.
+        before = asked()
+        assert (await door.get("/api/v1/messages", good)).status == 200
+        assert asked() > before
+
+
+@pytest.mark.usefixtures("accounts")
+async def test_keys_that_nobody_has_push_no_good_key_out(chosen: Chosen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("web.doorkeeper.MAX_REMEMBERED", 3)
+    async with serving(chosen(web_key_cache_seconds=60)) as door:
+        good, wrong, asked = await door.key("shop"), f"sp_{'z' * 12}_{'a' * 43}", Asked(door)
+        for key in (good, wrong, *map(unknown, range(3))):
+            await door.get("/api/v1/nothing", key)
+        before = asked()
+        assert (await door.get("/api/v1/nothing", good)).status == 404
+        assert asked() == before, "it was pushed out"
+        assert (await door.get("/api/v1/nothing", wrong)).status == 401
+        assert asked() == before + 1, "the oldest wrong one is forgotten"
+
+
+def unknown(number: int) -> str:
+    """A key that nobody has, another one for each number."""
+    return f"sp_{number:012}_{'a' * 43}".translate(str.maketrans("0123456789", "bcdefghijk"))
+
+
+class Asked:
+    """How many transactions a door has had in the database."""
+
+    def __init__(self, door: Door) -> None:
+        self._count = 0
+        self._inner, door.house.database.timed = door.house.database.timed, self._note
+
+    def _note(self, seconds: float) -> None:
+        self._count += 1
+        self._inner(seconds)
+
+    def __call__(self) -> int:
+        return self._count
 
 
 @pytest.mark.requirement("CORE-API-002")
@@ -115,8 +210,10 @@ async def test_a_body_beyond_the_limit_is_refused_before_it_is_read(door: Door) 
     assert (answer.status, answer.json["detail"]) == (413, "the body of this request may have 1048576 octets")
 
 
+@pytest.mark.requirement("CORE-API-006")
 async def test_load_balancers_need_no_key(door: Door) -> None:
     answers = [await door.get(path) for path in ("/livez", "/healthz", "/readyz", "/version")]
     assert [answer.status for answer in answers] == [200] * 4
-    assert answers[2].json == {"status": "ready"}
+    assert answers[3].json == {"version": version()}
+    assert answers[2].json == {"status": "ready", **answers[3].json}
     assert answers[0].json == answers[1].json == {"status": "alive", **answers[3].json}

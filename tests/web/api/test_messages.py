@@ -1,11 +1,15 @@
 """Messages over the API: what is told of them, to whom, and what is ordered."""
 
+import time
 from collections.abc import AsyncIterator
 from uuid import UUID
 
 import pytest
 
-from tests.backing.mailbook import BAKERY, Mailbook
+from backing.ids import new_id
+from backing.postgres.early import MOST
+from mail.ids import uuid7
+from tests.backing.mailbook import BAKERY, SHOP, Mailbook
 from tests.web.conftest import Chosen
 from tests.web.house import Door, serving
 
@@ -42,21 +46,22 @@ async def test_a_message_is_told_to_its_account(door: Door, book: Mailbook) -> N
 
 @pytest.mark.requirement("CORE-API-003")
 async def test_foreign_and_unknown_ids_look_the_same(door: Door, book: Mailbook) -> None:
-    foreign, unknown = book.mail(book.provider(BAKERY), account_id=BAKERY), UUID(int=7)
+    foreign, unknown = book.mail(book.provider(BAKERY), account_id=BAKERY), new_id()
     key, operator = await door.key("shop"), await door.key()
-    for method, rest in (
-        ("GET", ""),
-        ("GET", "/raw"),
-        ("POST", "/cancel"),
-        ("POST", "/hold"),
-        ("POST", "/release"),
-        ("POST", "/retry"),
+    for method, rest, status in (
+        ("GET", "", 404),
+        ("GET", "/raw", 404),
+        ("POST", "/release", 404),
+        ("POST", "/retry", 404),
+        ("POST", "/cancel", 202),
+        ("POST", "/hold", 202),
+        ("POST", "/release", 202),
     ):
         answers = [
             await door.call(method, f"{PATH}/{each}{rest}", key, headers={"X-Request-Id": "r"})
             for each in (foreign, unknown)
         ]
-        assert [answer.status for answer in answers] == [404, 404]
+        assert [answer.status for answer in answers] == [status, status]
         texts = [
             answer.body.replace(str(each).encode(), b"ID")
             for answer, each in zip(answers, (foreign, unknown), strict=True)
@@ -90,12 +95,35 @@ async def test_a_list_comes_in_pages(door: Door, book: Mailbook) -> None:
         assert (await door.get(PATH, key, params=wrong)).status == 422
 
 
+async def test_what_a_provider_calls_it_finds_a_message(door: Door, book: Mailbook) -> None:
+    shared, own = book.provider(None), book.provider()
+    first, second, other = (
+        book.mail(provider, named=name) for provider, name in ((shared, "<p-1@ses>"), (own, "p-1@ses"), (own, "p-2"))
+    )
+    book.mail(shared, named="p-1@ses", account_id=BAKERY)
+    book.run(
+        "UPDATE message SET accepted_at = now() - interval '1 day', header_message_id = 'old' WHERE id = %s", first
+    )
+    [(today,)] = book.run("SELECT now() - interval '1 hour'")
+    key = await door.key("shop")
+
+    async def found(**asked: str) -> list[str]:
+        return [each["id"] for each in (await door.get(PATH, key, params=asked)).json["items"]]
+
+    assert await found(provider_message_id="p-1@ses") == [str(second), str(first)]
+    assert await found(provider_message_id="<p-1@ses>", until=today.isoformat()) == [str(first)]
+    assert await found(provider_message_id="p-1@ses", message_id="<old>") == [str(first)]
+    assert await found(provider_message_id="p-1@ses", recipient="nobody@far.example") == []
+    assert await found(provider_message_id="p-2", since=today.isoformat()) == [str(other)]
+    assert await found(until=today.isoformat()) == [str(first)]
+
+
 async def test_orders_are_carried_out_and_noted(door: Door, book: Mailbook) -> None:
     message = book.mail(book.provider(), "deferred", "b@far.example", "c@far.example", delivery="deferred")
     key = await door.key("shop", "messages:manage")
     headers = {"headers": {"X-Request-Id": "r-7"}}
     one = await door.post(f"{PATH}/{message}/cancel?recipient=1", key, **headers)
-    assert (one.status, one.json) == (200, {"id": str(message), "recipients": [1]})
+    assert (one.status, one.json) == (200, {"id": str(message), "recipients": [1], "noted": False})
     rest = await door.post(f"{PATH}/{message}/cancel", key)
     assert rest.json["recipients"] == [0]
     again = await door.post(f"{PATH}/{message}/cancel", key)
@@ -112,18 +140,13 @@ async def test_orders_are_carried_out_and_noted(door: Door, book: Mailbook) -> N
 async def test_what_waits_is_held_and_let_go(door: Door, book: Mailbook) -> None:
     message = book.mail(book.provider(), "deferred", "b@far.example", "c@far.example", delivery="deferred")
     key = await door.key("shop", "messages:manage", "messages:raw")
-    unstored = await door.post(f"{PATH}/{message}/hold", key)
-    assert (unstored.status, unstored.json["detail"]) == (
-        409,
-        f"message {message} cannot be held: its body is not stored",
-    )
-    book.run("UPDATE message SET body_bucket = 'bodies', body_key = '1' WHERE id = %s", message)
     held = await door.post(f"{PATH}/{message}/hold", key)
-    assert (held.status, held.json) == (200, {"id": str(message), "recipients": [0, 1]})
+    assert (held.status, held.json) == (200, {"id": str(message), "recipients": [0, 1], "noted": False})
     assert book.states(message) == ["held", "held"]
     assert (await door.post(f"{PATH}/{message}/hold", key)).status == 409
     assert (await door.post(f"{PATH}/{message}/release?recipient=1", key)).json["recipients"] == [1]
     assert book.states(message) == ["held", "queued"]
+    book.run("UPDATE message SET body_bucket = 'bodies', body_key = '1' WHERE id = %s", message)
     assert (await door.get(f"{PATH}/{message}/raw", key)).status in {404, 503}
     rows = book.run("SELECT action, subject FROM audit_log ORDER BY id")
     assert rows == [(f"message.{verb}", str(message)) for verb in ("hold", "release", "raw")]
@@ -137,16 +160,114 @@ async def test_what_is_left_is_sent_another_way(door: Door, book: Mailbook) -> N
     for wrong, status in (({}, 422), ({"provider": "ses-3"}, 409), ({"provider": "nobody"}, 409)):
         assert (await door.post(path, key, json=wrong)).status == status
     theirs = book.mail(foreign, "deferred", account_id=BAKERY, delivery="deferred")
-    assert (await door.post(f"{PATH}/{theirs}/reroute", key, json={"provider": "ses-2"})).status == 404
+    asked = {"json": {"provider": "ses-2"}}
+    answers = [await door.post(f"{PATH}/{each}/reroute", key, **asked) for each in (theirs, UUID(int=7), new_id())]
+    assert [answer.status for answer in answers] == [202, 404, 202]
+    assert book.states(theirs) == ["deferred"]
     reader = await door.key("shop", "messages:read")
     assert (await door.post(path, reader, json={"provider": "ses-2"})).status == 403
     done = await door.post(path, key, json={"provider": "ses-2"}, params={"recipient": "1"})
-    assert (done.status, done.json) == (200, {"id": str(message), "recipients": [1]})
+    assert (done.status, done.json) == (200, {"id": str(message), "recipients": [1], "noted": False})
     assert book.run("SELECT state, by_order FROM recipient WHERE message_id = %s ORDER BY n", message) == [
         ("deferred", None),
         ("queued", other),
     ]
-    assert book.run("SELECT action, subject FROM audit_log") == [("message.reroute", str(message))]
+    assert [row[-1] for row in book.run("SELECT subject FROM audit_log ORDER BY id")][2:] == [str(message)]
+    told = (await door.get(f"{PATH}/{message}", await door.key("shop", "messages:read"))).json["recipients"]
+    assert [(each["ordered"], each["by_order"], each["released"]) for each in told] == [
+        (None, None, False),
+        ("reroute", "ses-2", True),
+    ]
+
+
+async def test_what_is_left_is_routed_again_by_the_rules_as_they_stand(door: Door, book: Mailbook) -> None:
+    message = book.mail(book.provider(), "deferred", delivery="deferred")
+    other = book.provider()
+    key, path = await door.key("shop", "messages:manage"), f"{PATH}/{message}/reroute"
+    for wrong in ({"rules": False}, {"rules": True, "provider": "ses-1"}, {"rule": "review"}):
+        assert (await door.post(path, key, json=wrong)).status == 422, wrong
+    assert (await door.post(path, key, json={"provider": "ses-2"})).json["recipients"] == [0]
+    shown = "SELECT state, by_order, released, ordered, reply FROM recipient WHERE message_id = %s"
+    assert book.run(shown, message) == [("queued", other, True, "reroute", "sent through ses-2 by an operator")]
+    assert (await door.post(path, key, json={"rules": True})).json["recipients"] == [0]
+    words = "routed again by an operator; last reply: sent through ses-2 by an operator"
+    assert book.run(shown, message) == [("queued", None, False, "reroute", words)]
+
+
+SUBMITTED = {"from": {"address": "a@shop.example"}, "to": [{"address": "b@far.example"}], "text": "x"}
+
+
+async def test_what_the_api_accepted_is_ordered_about_at_once(door: Door, book: Mailbook) -> None:
+    book.run("UPDATE account SET allowed_domains = '{shop.example}'")
+    book.provider()
+    key, operator, bakery = await door.key("shop"), await door.key(), await door.key("bakery")
+    sent = (await door.post(PATH, key, json=SUBMITTED)).json["id"]
+    for verb, status in (("release", 409), ("retry", 409), ("hold?recipient=0", 202), ("release", 202), ("hold", 202)):
+        answer = await door.post(f"{PATH}/{sent}/{verb}", key)
+        assert answer.status == status, (verb, answer.json)
+    again = await door.post(f"{PATH}/{sent}/hold", key)
+    assert (again.status, again.json) == (202, {"id": sent, "recipients": [], "noted": True})
+    assert (await door.post(f"{PATH}/{sent}/reroute", key, json={"provider": "nobody"})).status == 409
+    assert (await door.post(f"{PATH}/{sent}/reroute", operator, json={"provider": "ses-1"})).status == 202
+    told = (await door.get(f"{PATH}/{sent}", key)).json
+    assert (told["state"], told["orders"]) == (
+        "queued",
+        [
+            {"what": "hold", "n": 0, "provider": None},
+            {"what": "release", "n": None, "provider": None},
+            {"what": "hold", "n": None, "provider": None},
+            {"what": "reroute", "n": None, "provider": "ses-1"},
+        ],
+    )
+    # Who else has the id is told nothing.
+    assert (await door.get(f"{PATH}/{sent}", bakery)).status == 404
+    assert (await door.post(f"{PATH}/{sent}/release", bakery)).status == 404
+    # The operator's order is the account's business, too.
+    seen = [(each["action"], each["subject"]) for each in (await door.get("/api/v1/audit-log", key)).json["items"]]
+    verbs = ("reroute", "hold", "release", "hold")
+    assert [each for each in seen if each[0] != "key.create"] == [(f"message.{verb}", sent) for verb in verbs]
+
+
+async def test_an_account_cannot_fill_the_database_with_orders_for_nothing(door: Door, book: Mailbook) -> None:
+    key, other = await door.key("shop"), await door.key("bakery")
+    book.run(
+        "INSERT INTO early_order (message_id, account_id, what, actor, request, peer, expires_at)"
+        " SELECT gen_random_uuid(), %s, 'hold', 'a', 'r', 'p', now() + interval '1 day' FROM generate_series(1, %s)",
+        SHOP,
+        MOST,
+    )
+    full = await door.post(f"{PATH}/{new_id()}/hold", key)
+    assert (full.status, full.json["detail"]) == (
+        409,
+        "1000 orders wait for messages that no worker has seen; more are not noted",
+    )
+    assert (await door.post(f"{PATH}/{new_id()}/hold", other)).status == 202
+    book.run("UPDATE early_order SET expires_at = now() - interval '1 day' WHERE account_id = %s", SHOP)
+    assert (await door.post(f"{PATH}/{new_id()}/hold", key)).status == 202
+    assert book.run("SELECT count(*) FROM early_order WHERE account_id = %s", SHOP) == [(MOST - 10 + 1,)]
+
+
+async def test_only_an_id_that_can_be_on_its_way_is_noted(door: Door) -> None:
+    key, day, now = await door.key("shop"), 86_400_000, time.time_ns() // 1_000_000
+    answers = {
+        made: (await door.post(f"{PATH}/{uuid7(now + made, bytes(10))}/hold", key)).status
+        for made in (-15 * day, -13 * day, 0, 60_000, day)
+    }
+    assert answers == {-15 * day: 404, -13 * day: 202, 0: 202, 60_000: 202, day: 404}
+
+
+async def test_an_operators_order_is_seen_in_the_accounts_audit_log(door: Door, book: Mailbook) -> None:
+    message = book.mail(book.provider(), "deferred", delivery="deferred")
+    tenant, operator = await door.key("shop"), await door.key()
+    assert (await door.post(f"{PATH}/{message}/hold", operator)).status == 200
+    assert (await door.post(f"{PATH}/{message}/reroute", operator, json={"provider": "ses-1"})).status == 200
+    assert (await door.get(f"{PATH}/{message}/raw", operator)).status == 404
+    book.run("UPDATE message SET body_bucket = 'bodies', body_key = '1'")
+    assert (await door.get(f"{PATH}/{message}/raw", operator)).status in {404, 503}
+    noted = (await door.get("/api/v1/audit-log", tenant)).json["items"]
+    assert [(each["account"], each["action"], each["subject"]) for each in noted] == [
+        ("shop", f"message.{verb}", str(message)) for verb in ("raw", "reroute", "hold")
+    ]
 
 
 async def test_reading_needs_no_more_than_its_scope(door: Door, book: Mailbook) -> None:
@@ -172,5 +293,7 @@ async def test_the_contract_is_complete(door: Door) -> None:
             needs_key = "provider-events" not in path
             assert faults >= {"401", "422", "429", "500", "503", *(["403"] if needs_key else [])}, (path, method)
             for status in faults:
-                assert list(operation["responses"][status]["content"]) == ["application/problem+json"], (path, status)
+                name = operation["responses"][status]["$ref"].rpartition("/")[2]
+                answer = told["components"]["responses"][name]
+                assert list(answer["content"]) == ["application/problem+json"], (path, status)
             assert operation["security"] == ([{"key": []}] if needs_key else [])

@@ -42,7 +42,7 @@ async def test_many_are_told_first_and_cancelled_then_page_by_page(door: Door, b
     dry = await door.post(PATH, key, json=CANCEL)
     assert (dry.status, dry.json) == (
         200,
-        {"dry_run": True, "count": 4, "ids": ids, "recipients": 0, "refused": [], "next": None},
+        {"dry_run": True, "count": 4, "ids": ids, "recipients": 4, "refused": [], "next": None},
     )
     assert (book.states(mails[0]), noted(book)) == (["deferred"], [])
     doing = {**CANCEL, "dry_run": False, "limit": 2}
@@ -93,6 +93,30 @@ async def test_a_filter_finds_what_it_names(door: Door, book: Mailbook) -> None:
     assert await found(message_id="<nobody@far.example>") == []
 
 
+async def test_many_are_sent_another_way(door: Door, book: Mailbook) -> None:
+    shop = book.provider()
+    both = book.mail(shop, "deferred", "b@far.example", "c@far.example", delivery="deferred")
+    book.run("UPDATE message SET body_bucket = 'bodies', body_key = '1' WHERE id = %s", both)
+    busy = book.mail(shop, "deferred", delivery="sending")
+    other, key = book.provider(), await door.key("shop", "messages:manage")
+    asked = {"order": "reroute", "filter": {"state": "deferred"}, "provider": "ses-2"}
+    dry = (await door.post(PATH, key, json=asked)).json
+    assert (dry["ids"], dry["recipients"]) == ([str(busy), str(both)], 3)
+    done = (await door.post(PATH, key, json={**asked, "dry_run": False})).json
+    why = f"message {busy} is being sent; try again in a moment"
+    assert (done["ids"], done["recipients"], done["refused"]) == (
+        [str(both)],
+        2,
+        [{"id": str(busy), "why": why}],
+    )
+    ways = book.run("SELECT state, by_order FROM recipient WHERE message_id = %s ORDER BY n", both)
+    assert ways == [("queued", other)] * 2
+    assert noted(book) == [
+        ("message.reroute.many", '{"state":"deferred"}', UUID(int=1)),
+        ("message.reroute", str(both), UUID(int=1)),
+    ]
+
+
 async def test_an_order_is_for_those_of_one_account_who_may(door: Door, book: Mailbook) -> None:
     message = book.mail(book.provider(BAKERY), "deferred", delivery="deferred", account_id=BAKERY)
     doing = {**CANCEL, "dry_run": False}
@@ -111,6 +135,8 @@ async def test_an_order_is_for_those_of_one_account_who_may(door: Door, book: Ma
         {"order": "release", "filter": {"state": "deferred"}},
         {"order": "fly", "filter": {"state": "held"}},
         {"order": "cancel", "filter": {}},
+        {"order": "reroute", "filter": {"state": "unknown"}, "provider": "ses-1"},
+        {**CANCEL, "provider": "ses-1"},
         {**CANCEL, "limit": 101},
         {**CANCEL, "cursor": "x"},
         {**CANCEL, "dry_run": "no"},

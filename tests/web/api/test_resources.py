@@ -12,7 +12,7 @@ import pytest
 from backing.admin.desk import Conflict
 from backing.postgres.audit import Deed
 from tests.web.conftest import Chosen
-from tests.web.house import Door, serving
+from tests.web.house import Door, noted, serving
 
 pytestmark = pytest.mark.anyio
 V1 = "/api/v1"
@@ -28,11 +28,6 @@ ACCOUNT: dict[str, Any] = {
 async def door(chosen: Chosen, accounts: None) -> AsyncIterator[Door]:  # noqa: ARG001 - they are in its database
     async with serving(chosen(web_rate_per_minute=1000)) as serves:
         yield serves
-
-
-def noted(url: str) -> list[tuple[str, str]]:
-    with psycopg.connect(url) as connection:
-        return connection.execute("SELECT action, subject FROM audit_log ORDER BY id").fetchall()
 
 
 @pytest.mark.requirement("CORE-API-001")
@@ -83,12 +78,14 @@ async def test_a_tenant_reaches_nothing_of_another_one(door: Door) -> None:
         ("GET", "/accounts/bank", None),
         ("POST", "/accounts/bank/rotate-key", None),
         ("DELETE", "/credentials/bank-1", None),
+        ("POST", "/credentials/bank-1/rotate", None),
         ("POST", f"/keys/{prefix}/rotate", None),
         ("DELETE", f"/keys/{prefix}", None),
         ("GET", "/rules/r", None),
         ("PATCH", "/rules/r", {"priority": 2}),
         ("DELETE", "/rules/r", None),
         ("GET", f"/webhooks/{hook}", None),
+        ("PATCH", f"/webhooks/{hook}", {"enabled": False}),
         ("GET", f"/webhooks/{hook}/deliveries", None),
         *[("POST", f"/webhooks/{hook}/{verb}", None) for verb in ("rotate", "enable", "disable", "test")],
         ("POST", f"/webhooks/{hook}/replay", {"since": "2026-01-01T00:00:00Z"}),
@@ -191,7 +188,7 @@ async def test_lists_and_endpoints_of_an_account(door: Door, database_url: str) 
     assert gone.json == {"count": 1}
     listed = (await door.get(f"{V1}/suppressions", key)).json["items"]
     assert [(each["address"], each["reason"], each["source"]) for each in listed] == [
-        ("c@d.example", "manual", "operator")
+        ("c@d.example", "manual", f"key {key.split('_')[1]}")
     ]
     assert (await door.post(f"{V1}/webhooks", key, json={"url": "https://10.0.0.1/"})).status == 422
     made = await door.post(f"{V1}/webhooks", key, json={"url": "https://hooks.example.com/a"})
@@ -237,6 +234,34 @@ async def test_only_the_version_that_is_meant_is_deleted(door: Door, database_ur
         assert gone.status in {200, 204}
         assert (await door.get(path, shown)).status == 404
         kept = noted(database_url)
+
+
+async def test_what_others_count_up_is_no_other_version(door: Door) -> None:
+    operator, key = await door.key(), await door.key("shop")
+    shown = await door.get(f"{V1}/accounts/shop", operator)
+    await door.post(f"{V1}/suppressions", key, json={"addresses": ["a@far.example"]})
+    await door.post(f"{V1}/rules", key, json={"name": "all", "priority": 1, "action": {"type": "discard"}})
+    counted = await door.get(f"{V1}/accounts/shop", operator)
+    assert (counted.json["suppressed"], counted.json["rules"]) == (1, 1)
+    assert counted.headers["etag"] == shown.headers["etag"]
+
+
+async def test_only_the_version_that_is_meant_is_switched(door: Door, database_url: str) -> None:
+    operator = await door.key()
+    provider = {"name": "main", "kind": "smtp", "config": {"host": "mail.example.net"}}
+    assert (await door.post(f"{V1}/providers", operator, json=provider)).status == 201
+    kept, other = noted(database_url), {"headers": {"If-Match": '"another"'}}
+    for path in (f"{V1}/providers/main", f"{V1}/accounts/bank"):
+        found = await door.get(path, operator)
+        for verb in ("disable", "enable"):
+            refused = await door.post(f"{path}/{verb}", operator, **other)
+            assert (refused.status, refused.headers["etag"]) == (412, found.headers["etag"])
+        done = await door.post(f"{path}/disable", operator, headers={"If-Match": found.headers["etag"]})
+        assert done.status == 200
+        assert done.headers["etag"] == (await door.get(path, operator)).headers["etag"] != found.headers["etag"]
+    refused = await door.call("PUT", f"{V1}/providers/main/secret", operator, json={"secret": "hush"}, **other)
+    assert refused.status == 412
+    assert noted(database_url) == [*kept, ("provider.disable", "main"), ("account.disable", "bank")]
 
 
 async def test_a_suppression_list_comes_in_pages_and_as_a_file(door: Door, database_url: str) -> None:

@@ -1,10 +1,13 @@
 """Mail in numbers, over the API."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
+import psycopg
 import pytest
 
 from tests.backing.mailbook import BAKERY, Mailbook
+from tests.waiting import until
 from tests.web.conftest import Chosen
 from tests.web.house import Door, serving
 
@@ -22,6 +25,26 @@ def book(database_url: str) -> Mailbook:
 async def door(chosen: Chosen, book: Mailbook) -> AsyncIterator[Door]:  # noqa: ARG001 - its accounts
     async with serving(chosen()) as serves:
         yield serves
+
+
+async def test_all_numbers_are_of_one_moment(door: Door, book: Mailbook, database_url: str) -> None:
+    """What comes in between two of its statements is in none of its numbers."""
+    message, key = book.mail(book.provider(), "accepted"), await door.key("shop", "messages:read")
+    blocked = (
+        "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database"
+        " WHERE relation = 'attempt'::regclass AND NOT granted AND datname = current_database()"
+    )
+    async with asyncio.TaskGroup() as tasks:
+        with psycopg.connect(database_url) as other:
+            other.execute("LOCK TABLE attempt IN ACCESS EXCLUSIVE MODE")
+            asking = tasks.create_task(door.get(PATH, key))
+            await until(lambda: book.run(blocked) == [(1,)])
+            other.execute(
+                "UPDATE attempt SET outcome = 'accepted', finished_at = now() WHERE delivery_id = %s", [message]
+            )
+            other.commit()
+    assert (asking.result().json["states"], asking.result().json["latency"]) == ({"accepted": 1}, None)
+    assert (await door.get(PATH, key)).json["latency"]["count"] == 1
 
 
 async def test_mail_is_counted_by_state_provider_and_domain(door: Door, book: Mailbook) -> None:

@@ -119,6 +119,8 @@ def _option(to: argparse.ArgumentParser, option: Option) -> None:
     if option.positional:
         if option.many:
             options |= {"nargs": "+" if option.required else "*"}
+        elif option.optional:
+            options |= {"nargs": "?"}
         to.add_argument(option.dest, metavar=option.flag.upper(), **options)
         return
     if option.metavar is not None:

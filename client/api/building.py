@@ -3,16 +3,20 @@
 import json
 import secrets
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote
 
 from client.api import values
 from client.api.command import Command, Given, Option, Place, Request
 from client.api.errors import UsageError
+from client.api.lists import listed
 
 _JSON: Final = {"Content-Type": "application/json"}
 _MESSAGE: Final = {"Content-Type": "message/rfc822"}
+_NAME: Final = "Idempotency-Key"
 _LINES: Final = 2000  # 2,000 addresses of the longest kind stay below the API's 1 MiB
+_ENTRIES: Final = 1500  # and so do as many of them with what else is known of each
 
 
 def requests(command: Command, given: Given) -> Iterator[Request]:
@@ -35,29 +39,36 @@ def submission(command: Command, given: Given) -> Iterator[Request]:
         raise UsageError("--letter: the envelope of a message in JSON is made of its fields, not of --from and --to")
     if not is_json and not {"given_from", "given_to"} <= given.keys():
         raise UsageError("name the envelope of the message: --from ADDRESS --to ADDRESS")
+    headers = _headers(command, given)
     yield Request(
         method=command.method,
         path=_path(command, given),
         query=query,
         body=values.octets(given["given_file"]),
-        headers={**(_JSON if is_json else _MESSAGE), **_headers(command, given)},
+        headers={**(_JSON if is_json else _MESSAGE), **headers},
         repeatable=True,
+        name=headers[_NAME],
     )
 
 
 def imported(command: Command, given: Given) -> Iterator[Request]:
-    """Send the addresses of a file, so many at a time; empty lines and those that begin with # are none."""
-    name = given["given_file"]
-    try:
-        lines = [line.strip() for line in values.octets(name).decode().splitlines()]
-    except UnicodeDecodeError:
-        raise UsageError(f"{name}: is no text in UTF-8") from None
-    addresses = [line for line in lines if line and not line.startswith("#")]
-    if not addresses:
-        raise UsageError(f"{name}: has no address")
-    for begin in range(0, len(addresses), _LINES):
-        body = _body(command, given) | {"addresses": addresses[begin : begin + _LINES]}
-        yield _request(command, given, body)
+    """Send what a file suppresses, so many at a time."""
+    body, name = _body(command, given), given["given_file"]
+    addresses, entries = listed(name, values.octets(name))
+    bodies = [
+        *(body | {"addresses": addresses[begin : begin + _LINES]} for begin in range(0, len(addresses), _LINES)),
+        # What is said on the command line is said of all lines.
+        *(
+            {"entries": [entry | body for entry in entries[begin : begin + _ENTRIES]]}
+            for begin in range(0, len(entries), _ENTRIES)
+        ),
+    ]
+    whole = _headers(command, given)[_NAME]
+    for part, each in enumerate(bodies):
+        request = _request(command, given, each)
+        # A name stands for one request: each part after the first has its own, made of that of the whole.
+        named = f"{whole}.{part}" if part else whole
+        yield replace(request, headers={**request.headers, _NAME: named}, name=whole)
 
 
 def redriven(command: Command, given: Given) -> Iterator[Request]:
@@ -67,6 +78,13 @@ def redriven(command: Command, given: Given) -> Iterator[Request]:
     yield _request(command, given, {"ids": given.get("given_id") or None})
 
 
+def rerouted(command: Command, given: Given) -> Iterator[Request]:
+    """Send a message through the provider that is named, or with --rules, by the rules."""
+    if ("given_rules" in given) == ("given_provider" in given):
+        raise UsageError("name a provider, or give --rules")
+    yield _request(command, given, _body(command, given))
+
+
 def _plain(command: Command, given: Given) -> Iterator[Request]:
     body = _body(command, given)
     takes = command.whole or any(option.place is Place.BODY for option in command.options)
@@ -74,13 +92,15 @@ def _plain(command: Command, given: Given) -> Iterator[Request]:
 
 
 def _request(command: Command, given: Given, body: Mapping[str, Any] | None) -> Request:
+    headers = _headers(command, given)
     return Request(
         method=command.method,
         path=_path(command, given),
         query=_query(command, given),
         body=None if body is None else json.dumps(body).encode(),
-        headers={**({} if body is None else _JSON), **_headers(command, given)},
-        repeatable=command.method == "GET",
+        headers={**({} if body is None else _JSON), **headers},
+        repeatable=command.method == "GET" or _NAME in headers,
+        name=headers.get(_NAME, ""),
     )
 
 
@@ -105,10 +125,10 @@ def _query(command: Command, given: Given) -> list[tuple[str, str]]:
 
 
 def _headers(command: Command, given: Given) -> dict[str, str]:
-    """The headers that were given; whatever may make something has a name, by which it can be repeated."""
+    """The headers that were given; what makes something has a name, by which it can be repeated."""
     found = {option.name: str(value) for option, value in _values(command, given, Place.HEADER)}
-    if command.method == "POST":
-        found.setdefault("Idempotency-Key", secrets.token_hex(16))
+    if any(option.name == _NAME for option in command.options):
+        found.setdefault(_NAME, secrets.token_hex(16))
     return found
 
 

@@ -32,6 +32,7 @@ class Option:
         read: makes the value of what was written.
         many: may be given more than once.
         required: has to be given.
+        optional: at its position, need not be given.
         choices: the values that there are.
         metavar: what help calls the value; None for a switch without one.
         const: what a switch means.
@@ -45,6 +46,7 @@ class Option:
     read: Callable[[str], Any] = field(default=text, kw_only=True)
     many: bool = field(default=False, kw_only=True)
     required: bool = field(default=False, kw_only=True)
+    optional: bool = field(default=False, kw_only=True)
     choices: Sequence[str] | None = field(default=None, kw_only=True)
     metavar: str | None = field(default="TEXT", kw_only=True)
     const: Any = field(default=True, kw_only=True)
@@ -70,6 +72,7 @@ class Request:
         body: octets, as they are sent.
         headers: besides the key.
         repeatable: whether doing it twice does no more than doing it once.
+        name: by which people can have it repeated.
     """
 
     method: str
@@ -78,6 +81,7 @@ class Request:
     body: bytes | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     repeatable: bool = False
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +99,19 @@ class Shape(Enum):
     TRACES = auto()
     NUMBERS = auto()
     OCTETS = auto()
+    CHECK = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """An answer that is told in a sentence; it may name what was given and what is answered."""
+    """An answer that is told in a sentence; it may name what was given and what is answered.
+
+    Attributes:
+        noted: what is said instead of what was not done yet, but is noted.
+    """
 
     words: str
+    noted: str = ""
 
 
 Build = Callable[["Command", Given], Iterator[Request]]
@@ -116,6 +126,7 @@ class Command:
         build: makes its requests, if that takes more than the table says.
         whole: whether its body can be read from a file with `--body`.
         secret: whether its answer has something that is shown only now.
+        follows: whether its answer is asked for again until it has come to an end; with `--no-wait` it is not.
         pages: the query's name for the cursor of the page after, of a list that comes in pages.
     """
 
@@ -128,6 +139,7 @@ class Command:
     build: Build | None = None
     whole: bool = False
     secret: bool = False
+    follows: bool = False
     pages: str | None = None
 
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import Final
 
 from client.api import values
-from client.api.building import submission
+from client.api.building import rerouted, submission
 from client.api.command import Command, Noun, Option, Place, Said, Shape, Table
-from client.api.wording import ACCOUNT, cursor, limit, subject
+from client.api.wording import ACCOUNT, IDEMPOTENCY_KEY, cursor, limit, subject
 
 _ID: Final = subject("id", "of the message")
 _STATES: Final = (
@@ -25,9 +25,16 @@ _STATES: Final = (
     "discarded",
     "cancelled",
 )
-_ORDERS: Final = ("hold", "release", "cancel", "retry")
+_ORDERS: Final = ("hold", "release", "cancel", "retry", "reroute")
 _TO: Final = Option("--recipient", Place.QUERY, "recipient", about="one of its recipients", metavar="ADDRESS")
 _MESSAGE_ID: Final = Option("--message-id", Place.QUERY, "message_id", about="its Message-ID header", metavar="ID")
+_PROVIDER_ID: Final = Option(
+    "--provider-message-id",
+    Place.QUERY,
+    "provider_message_id",
+    about="id that a provider gave it when it took it",
+    metavar="ID",
+)
 _STATE: Final = Option(
     "--state", Place.QUERY, "state", about="how one of its recipients stands", choices=_STATES, metavar="STATE"
 )
@@ -39,6 +46,9 @@ _SINCE: Final = Option(
     read=values.moment,
     metavar="TIME",
 )
+_UNTIL: Final = Option(
+    "--until", Place.QUERY, "until", about="accepted before: as --since", read=values.moment, metavar="TIME"
+)
 _RECIPIENT: Final = Option(
     "--recipient",
     Place.QUERY,
@@ -47,6 +57,8 @@ _RECIPIENT: Final = Option(
     read=values.number,
     metavar="N",
 )
+_FILTER: Final = (_TO, _MESSAGE_ID, _PROVIDER_ID, _SINCE, _UNTIL)
+_NOTED: Final = "no worker has {id} yet; the order is noted, and obeyed before it is sent"
 _FILE: Final = Option("file", Place.NOWHERE, "file", about="- is standard input")
 
 MESSAGES: Final = Noun(
@@ -62,8 +74,10 @@ MESSAGES: Final = Noun(
                 ACCOUNT,
                 _TO,
                 _MESSAGE_ID,
+                _PROVIDER_ID,
                 _STATE,
                 _SINCE,
+                _UNTIL,
                 limit(50, 200),
                 cursor(),
             ),
@@ -93,44 +107,48 @@ MESSAGES: Final = Noun(
                 method="POST",
                 path=f"/messages/{{id}}/{verb}",
                 options=(_ID, _RECIPIENT),
-                shows=Said(words),
+                shows=Said(words, _NOTED),
             )
             for verb, about, words in (
                 ("hold", "let wait what waits, until it is let go", "{id} is held for recipients {recipients}"),
                 ("cancel", "send it no more", "{id} goes no more to recipients {recipients}"),
                 ("release", "let go what is held", "{id} goes to recipients {recipients}"),
-                ("retry", "send once more what failed", "{id} goes once more to recipients {recipients}"),
+                (
+                    "retry",
+                    "send at once what is deferred, and once more what failed",
+                    "{id} goes once more to recipients {recipients}",
+                ),
             )
         ),
         Command(
             verb="reroute",
-            about="send what waits or is held through another provider",
+            about="send what waits or is held through another provider, or by the rules as they stand now",
             method="POST",
             path="/messages/{id}/reroute",
             options=(
                 _ID,
-                Option("provider", Place.BODY, "provider", about="name of one that the account may use"),
+                Option("provider", Place.BODY, "provider", about="name of one that the account may use", optional=True),
+                Option("--rules", Place.BODY, "rules", about="by the account's rules", metavar=None),
                 _RECIPIENT,
             ),
-            shows=Said("{id} goes through {provider} to recipients {recipients}"),
+            build=rerouted,
+            shows=Said("{id} goes another way to recipients {recipients}", _NOTED),
         ),
         Command(
             verb="order",
-            about="hold, release, cancel or retry what a filter finds; without --do, only tell what it is",
+            about="hold, release, cancel, retry or reroute what a filter finds; without --do, only tell what it is",
             method="POST",
             path="/message-orders",
             options=(
                 Option("order", Place.BODY, "order", about="what is to be done", choices=_ORDERS),
                 ACCOUNT,
                 replace(_STATE, place=Place.BODY, name="filter/state", required=True),
-                *(replace(each, place=Place.BODY, name=f"filter/{each.name}") for each in (_TO, _MESSAGE_ID, _SINCE)),
+                *(replace(each, place=Place.BODY, name=f"filter/{each.name}") for each in _FILTER),
                 Option(
-                    "--until",
+                    "--provider",
                     Place.BODY,
-                    "filter/until",
-                    about="accepted before: as --since",
-                    read=values.moment,
-                    metavar="TIME",
+                    "provider",
+                    about="of reroute: one that the account may use; without, rules say it",
                 ),
                 Option("--do", Place.BODY, "dry_run", about="do it", metavar=None, const=False),
                 replace(limit(100, 100), place=Place.BODY),
@@ -148,13 +166,7 @@ MESSAGES: Final = Noun(
                 Option("--from", Place.QUERY, "from", about="reverse path; '' is the null sender", metavar="ADDRESS"),
                 Option("--to", Place.QUERY, "to", about="recipient; repeatable", many=True, metavar="ADDRESS"),
                 Option("--letter", Place.NOWHERE, "letter", about="the file is JSON, as the API has it", metavar=None),
-                Option(
-                    "--idempotency-key",
-                    Place.HEADER,
-                    "Idempotency-Key",
-                    about="your name for it: repeated within a day, it is sent once; else made",
-                    metavar="NAME",
-                ),
+                IDEMPOTENCY_KEY,
             ),
             build=submission,
         ),

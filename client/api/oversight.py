@@ -5,7 +5,19 @@ from typing import Final
 from client.api import values
 from client.api.building import redriven
 from client.api.command import Command, Noun, Option, Place, Said, Shape, Table
-from client.api.wording import ACCOUNT, IF_MATCH, OVERLAP, cursor, every, field, limit, subject
+from client.api.wording import (
+    ACCOUNT,
+    IDEMPOTENCY_KEY,
+    IF_MATCH,
+    OVERLAP,
+    PAGES,
+    cursor,
+    every,
+    field,
+    limit,
+    subject,
+    switch,
+)
 
 _ID: Final = subject("id", "of the endpoint")
 
@@ -18,10 +30,19 @@ WEBHOOKS: Final = Noun(
             about="list the endpoints of an account",
             method="GET",
             path="/webhooks",
-            options=(ACCOUNT,),
+            options=(ACCOUNT, *PAGES),
             shows=Table(("id", "url", "types", "enabled", "waiting", "failing_since", "created")),
+            pages="cursor",
         ),
         Command(verb="show", about="show an endpoint", method="GET", path="/webhooks/{id}", options=(_ID, ACCOUNT)),
+        Command(
+            verb="reseal-all",
+            about="have the signing secrets of an account's endpoints sealed anew; for an operator without one, of all",
+            method="POST",
+            path="/webhooks/reseal",
+            options=(ACCOUNT,),
+            shows=Said("the secrets of {count} endpoints are to be sealed anew"),
+        ),
         Command(
             verb="create",
             about="make an endpoint; its secret is shown once",
@@ -31,24 +52,42 @@ WEBHOOKS: Final = Noun(
                 Option("url", Place.BODY, "url", about="to post to"),
                 ACCOUNT,
                 every("--type", "types", "event that it wants; none: all", "TYPE"),
+                IDEMPOTENCY_KEY,
             ),
             whole=True,
             secret=True,
+        ),
+        Command(
+            verb="change",
+            about="change an endpoint; what is not named stays",
+            method="PATCH",
+            path="/webhooks/{id}",
+            options=(
+                _ID,
+                ACCOUNT,
+                field("--url", "to post to", metavar="URL"),
+                every("--type", "types", "event that it wants, instead of those before", "TYPE"),
+                Option("--all-types", Place.BODY, "types", about="it wants all events", metavar=None, const=[]),
+                switch("--enabled", "enabled", "whether it is posted to"),
+                IF_MATCH,
+            ),
+            whole=True,
         ),
         Command(
             verb="deliveries",
             about="list what was posted to an endpoint, the newest first",
             method="GET",
             path="/webhooks/{id}/deliveries",
-            options=(_ID, ACCOUNT, limit(50, 1000)),
+            options=(_ID, ACCOUNT, *PAGES),
             shows=Table(("time", "event", "type", "state", "attempts", "last_status", "last_text")),
+            pages="cursor",
         ),
         Command(
             verb="rotate",
             about="give an endpoint another secret; for a while the old one signs, too",
             method="POST",
             path="/webhooks/{id}/rotate",
-            options=(_ID, ACCOUNT, OVERLAP),
+            options=(_ID, ACCOUNT, OVERLAP, IF_MATCH, IDEMPOTENCY_KEY),
             secret=True,
         ),
         *(
@@ -57,13 +96,13 @@ WEBHOOKS: Final = Noun(
                 about=about,
                 method="POST",
                 path=f"/webhooks/{{id}}/{verb}",
-                options=(_ID, ACCOUNT),
+                options=(_ID, ACCOUNT, *more),
                 shows=Said(words),
             )
-            for verb, about, words in (
-                ("enable", "post to an endpoint again", "{id} is posted to"),
-                ("disable", "post to an endpoint no more", "{id} is posted to no more"),
-                ("test", "post an event of no message", "{event} is on its way"),
+            for verb, about, words, more in (
+                ("enable", "post to an endpoint again", "{id} is posted to", (IF_MATCH,)),
+                ("disable", "post to an endpoint no more", "{id} is posted to no more", (IF_MATCH,)),
+                ("test", "post an event of no message", "{event} is on its way", ()),
             )
         ),
         Command(
@@ -132,10 +171,10 @@ CERTIFICATES: Final = Noun(
     (
         Command(
             verb="list",
-            about="list the certificates of relays, without their keys",
+            about="list the certificates of relays: until when, what for, when renewed, what went wrong",
             method="GET",
             path="/certificates",
-            shows=Table(("secret", "names", "not_before", "not_after", "issuer", "source", "fault")),
+            shows=Table(("host", "names", "not_after", "issuer", "due_at", "checked_at", "result", "fault", "failure")),
         ),
     ),
 )

@@ -5,11 +5,11 @@ from typing import Final
 
 from client.api import values
 from client.api.command import Command, Noun, Option, Place, Said, Shape, Table
-from client.api.wording import ACCOUNT, IF_MATCH, every, field, pairs, secret, subject, switch
+from client.api.wording import ACCOUNT, IDEMPOTENCY_KEY, IF_MATCH, PAGES, every, field, pairs, secret, subject, switch
 
 _KINDS: Final = ("smtp", "ses", "mailgun", "sendgrid", "postmark", "sandbox")
 _PROVIDER: Final = subject("name", "of the provider")
-_RULE: Final = subject("name", "of the rule")
+_RULE: Final = subject("name", "of the rule, or its id")
 _CONFIG: Final = pairs("--config", "config", "setting; null takes it away")
 _LIMITS: Final = pairs("--limit", "limits", "limit, as in rate=14; null takes it away")
 _DOMAINS: Final = every("--domain", "allowed_domains", "sender domain that it sends for", "DOMAIN")
@@ -27,8 +27,9 @@ PROVIDERS: Final = Noun(
             about="list the providers that an account may use, or without one, those that all share",
             method="GET",
             path="/providers",
-            options=(ACCOUNT,),
+            options=(ACCOUNT, *PAGES),
             shows=Table(("name", "account", "kind", "enabled", "secret", "allowed_domains", "version")),
+            pages="cursor",
         ),
         Command(
             verb="show",
@@ -45,6 +46,52 @@ PROVIDERS: Final = Noun(
             options=(_PROVIDER, ACCOUNT),
         ),
         Command(
+            verb="test",
+            about="have a worker see whether mail would go through a provider, and wait for what it says",
+            method="POST",
+            path="/providers/{name}/tests",
+            options=(
+                _PROVIDER,
+                ACCOUNT,
+                Option("--to", Place.BODY, "to", about="send a small mail there; needs --from", metavar="ADDRESS"),
+                Option("--from", Place.BODY, "from", about="its sender", metavar="ADDRESS"),
+                Option("--no-wait", Place.NOWHERE, "no-wait", about="do not wait for the answer", metavar=None),
+            ),
+            shows=Shape.CHECK,
+            whole=True,
+            follows=True,
+        ),
+        Command(
+            verb="test-result",
+            about="show a test of a provider",
+            method="GET",
+            path="/providers/{name}/tests/{id}",
+            options=(_PROVIDER, subject("id", "of the test"), ACCOUNT),
+            shows=Shape.CHECK,
+        ),
+        Command(
+            verb="secret",
+            about="tell how a provider's secret is kept, and whether it is being sealed anew",
+            method="GET",
+            path="/providers/{name}/secret",
+            options=(_PROVIDER, ACCOUNT),
+        ),
+        Command(
+            verb="reseal",
+            about="have a provider's secret sealed anew, by the KMS key that is configured now",
+            method="POST",
+            path="/providers/{name}/secret/reseal",
+            options=(_PROVIDER, ACCOUNT),
+        ),
+        Command(
+            verb="reseal-all",
+            about="have the secrets of an account's providers sealed anew, or without one, of all",
+            method="POST",
+            path="/providers/reseal",
+            options=(ACCOUNT,),
+            shows=Said("{count} secrets are to be sealed anew"),
+        ),
+        Command(
             verb="create",
             about="make a provider; without --account, for all to share",
             method="POST",
@@ -57,6 +104,7 @@ PROVIDERS: Final = Noun(
                 secret("secret"),
                 _LIMITS,
                 _DOMAINS,
+                IDEMPOTENCY_KEY,
             ),
             whole=True,
         ),
@@ -93,13 +141,18 @@ PROVIDERS: Final = Noun(
                 ACCOUNT,
                 secret("secret"),
                 Option("--no-secret", Place.BODY, "secret", about="it has none", metavar=None, const=None),
+                IF_MATCH,
             ),
             whole=True,
             shows=Said("the secret of {name} is changed"),
         ),
         *(
             Command(
-                verb=verb, about=about, method="POST", path=f"/providers/{{name}}/{verb}", options=(_PROVIDER, ACCOUNT)
+                verb=verb,
+                about=about,
+                method="POST",
+                path=f"/providers/{{name}}/{verb}",
+                options=(_PROVIDER, ACCOUNT, IF_MATCH),
             )
             for verb, about in (("enable", "let it be used"), ("disable", "let it be used no more"))
         ),
@@ -123,8 +176,9 @@ RULES: Final = Noun(
             about="list the rules of an account in the order in which they are asked",
             method="GET",
             path="/rules",
-            options=(ACCOUNT,),
+            options=(ACCOUNT, *PAGES),
             shows=Table(("priority", "name", "enabled", "match", "action", "version")),
+            pages="cursor",
         ),
         Command(verb="show", about="show a rule", method="GET", path="/rules/{name}", options=(_RULE, ACCOUNT)),
         Command(
@@ -139,6 +193,7 @@ RULES: Final = Noun(
                 _ENABLED,
                 _MATCH,
                 _ACTION,
+                IDEMPOTENCY_KEY,
             ),
             whole=True,
         ),

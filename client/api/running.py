@@ -7,12 +7,13 @@ from typing import Any, Final
 
 from client.api.building import requests
 from client.api.command import Command, Given, Request, Said, Shape, Table
-from client.api.errors import ApiError, UnreachableError
+from client.api.errors import ApiError, RefusedError, UnreachableError
 from client.api.output import facts, grid, on_terminal, printable, table
-from client.api.story import numbers, story, traces
+from client.api.story import check, numbers, story, traces
 from client.api.transport import Answer, AnsweredError, Line
+from client.api.waiting import ended, went_well
 
-_TEXTS: Final = {Shape.STORY: story, Shape.TRACES: traces, Shape.NUMBERS: numbers}
+_TEXTS: Final = {Shape.STORY: story, Shape.TRACES: traces, Shape.NUMBERS: numbers, Shape.CHECK: check}
 
 
 def run_command(command: Command, given: Given, line: Line, account: str) -> None:
@@ -31,7 +32,7 @@ def run_command(command: Command, given: Given, line: Line, account: str) -> Non
     answers: list[Answer] = []
     try:
         for request in requests(command, given):
-            for answer in _pages(command, given, request, line):
+            for answer in _followed(command, given, request, line):
                 _pass_on(command, given, answer)
                 answers.append(answer)
     except AnsweredError as error:
@@ -42,6 +43,8 @@ def run_command(command: Command, given: Given, line: Line, account: str) -> Non
         raise _after(answers, error) from error
     if "json" not in given and command.shows is not Shape.OCTETS:
         _show(command, given, answers)
+    if command.follows and not went_well(answers[-1]):
+        raise RefusedError("it did not go well; what came of it is told above")
 
 
 def _pass_on(command: Command, given: Given, answer: Answer) -> None:
@@ -51,6 +54,12 @@ def _pass_on(command: Command, given: Given, answer: Answer) -> None:
     elif answer.body:
         _told(answer)
         _out(answer.body + b"\n" if "json" in given else b"")
+
+
+def _followed(command: Command, given: Given, request: Request, line: Line) -> Iterator[Answer]:
+    """Give the answers to a request, and of what somebody works on, the one at its end."""
+    for answer in _pages(command, given, request, line):
+        yield ended(request, answer, line) if command.follows and "given_no_wait" not in given else answer
 
 
 def _with_account(command: Command, given: Given, account: str) -> Given:
@@ -85,9 +94,8 @@ def _unsure(request: Request, error: UnreachableError) -> UnreachableError:
     """Say what is to be done where nobody knows whether it was done."""
     if request.method == "GET":
         return error
-    if request.repeatable:
-        name = request.headers["Idempotency-Key"]
-        return UnreachableError(f"{error}; repeat it with --idempotency-key {name}, and it is sent once")
+    if request.name:
+        return UnreachableError(f"{error}; repeat it with --idempotency-key {request.name}, and it is done once")
     return UnreachableError(f"{error}; it may have been done all the same")
 
 
@@ -104,7 +112,9 @@ def _count(told: Any) -> int:
 def _show(command: Command, given: Given, answers: Sequence[Answer]) -> None:
     shows = command.shows
     if isinstance(shows, Said):
-        print(printable(shows.words.format_map(_filled(command, given, answers))))
+        told = answers[-1].document if answers and answers[-1].body else None
+        words = shows.noted if shows.noted and isinstance(told, dict) and told.get("noted") else shows.words
+        print(printable(words.format_map(_filled(command, given, answers))))
         return
     told = _told(answers[-1])
     if isinstance(shows, Table):

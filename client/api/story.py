@@ -19,7 +19,18 @@ _FACTS: Final = (
     "duplicate_of",
     "stored",
 )
-_RECIPIENT: Final = ("n", "address", "state", "provider", "tries", "next_attempt_at", "rule", "reply")
+_RECIPIENT: Final = (
+    "n",
+    "address",
+    "state",
+    "provider",
+    "tries",
+    "next_attempt_at",
+    "rule",
+    "ordered",
+    "by_order",
+    "reply",
+)
 _GROUPS: Final[Mapping[str, Sequence[str]]] = {
     "providers": ("name", "states", "count", "p50", "p95", "p99"),
     "domains": ("name", "states"),
@@ -28,6 +39,8 @@ _GROUPS: Final[Mapping[str, Sequence[str]]] = {
 
 def story(told: Mapping[str, Any]) -> list[str]:
     """Write a message: how it stands, its recipients, and all that happened to it."""
+    if "recipients" not in told:
+        return _waiting(told)
     lines = [f"{cell(told['id'])}: {cell(told['state'] or 'duplicate')}", ""]
     lines += grid([(heading(name).lower(), cell(told[name])) for name in _FACTS if told[name] not in (None, "", [])])
     if told["recipients"]:
@@ -35,6 +48,14 @@ def story(told: Mapping[str, Any]) -> list[str]:
         lines += ["", "recipients", *grid(table(shown, told["recipients"]), "  ")]
     lines += ["", "timeline", *grid([_moment(each) for each in told["timeline"]], "  ")]
     return [*lines, "  and more, which is not told"] if told["cut"] else lines
+
+
+def _waiting(told: Mapping[str, Any]) -> list[str]:
+    """Write a message that no worker has taken yet."""
+    lines = [f"{cell(told['id'])}: {cell(told['state'])}, and no worker has it yet", ""]
+    lines += grid([(heading(name).lower(), cell(told[name])) for name in ("account", "accepted_at") if told[name]])
+    orders = grid(table(("what", "n", "provider"), told["orders"]), "  ") if told["orders"] else []
+    return [*lines, *(["", "ordered", *orders] if orders else [])]
 
 
 def _moment(entry: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -82,6 +103,18 @@ def traces(told: Mapping[str, Any]) -> list[str]:
             for each in trace["decision"].get("skipped", ())
         ]
     return lines
+
+
+def check(told: Mapping[str, Any]) -> list[str]:
+    """Write a test of a provider: how it ended, and what was tried, step by step."""
+    head = f"{cell(told['provider'])}: {cell(told['state'])}"
+    lines = [f"{head}: {printable(told['words'])}" if told["words"] else head]
+    if told["steps"]:
+        rows = [{**each, "seconds": f"{each['seconds']:.3f}"} for each in told["steps"]]
+        lines += ["", *grid(table(("step", "ok", "seconds", "words"), rows), "  ")]
+    if told["recipients"]:
+        lines += ["", *grid(table(("address", "outcome", "code", "words"), told["recipients"]), "  ")]
+    return [*lines, "", f"test {cell(told['id'])}"]
 
 
 def _decision(course: Mapping[str, Any]) -> str:

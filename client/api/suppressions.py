@@ -5,7 +5,7 @@ from typing import Final
 
 from client.api.building import imported
 from client.api.command import Command, Noun, Option, Place, Said, Shape, Table
-from client.api.wording import ACCOUNT, cursor, field, limit
+from client.api.wording import ACCOUNT, IDEMPOTENCY_KEY, cursor, field, limit
 
 _REASONS: Final = ("manual", "bounce", "complaint", "unsubscribe")
 _UNTIL: Final = field("--until", "when it ends, as in 2027-01-31T00:00:00Z; else never", metavar="TIME")
@@ -49,15 +49,15 @@ SUPPRESSIONS: Final = Noun(
             about="suppress addresses; if one is none, none of them",
             method="POST",
             path="/suppressions",
-            options=(_ADDRESSES, ACCOUNT, _WHY, _UNTIL, _STREAM),
+            options=(_ADDRESSES, ACCOUNT, _WHY, _UNTIL, _STREAM, IDEMPOTENCY_KEY),
             shows=Said("{count} suppressed"),
         ),
         Command(
             verb="import",
-            about="suppress the addresses of a file, one a line",
+            about="suppress the addresses of a file: one a line, or what `export` prints",
             method="POST",
             path="/suppressions",
-            options=(_FILE, ACCOUNT, _WHY, _UNTIL, _STREAM),
+            options=(_FILE, ACCOUNT, _WHY, _UNTIL, _STREAM, IDEMPOTENCY_KEY),
             shows=Said("{count} suppressed"),
             build=imported,
         ),

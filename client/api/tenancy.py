@@ -5,7 +5,19 @@ from typing import Final
 
 from client.api import values
 from client.api.command import Command, Noun, Option, Place, Said, Table
-from client.api.wording import ACCOUNT, IF_MATCH, OVERLAP, every, field, pairs, secret, subject, switch
+from client.api.wording import (
+    ACCOUNT,
+    IDEMPOTENCY_KEY,
+    IF_MATCH,
+    OVERLAP,
+    PAGES,
+    every,
+    field,
+    pairs,
+    secret,
+    subject,
+    switch,
+)
 
 _NAME: Final = subject("name", "of the account")
 _KINDS: Final = ("smtp", "ses", "mailgun", "sendgrid", "postmark", "sandbox")
@@ -57,7 +69,9 @@ ACCOUNTS: Final = Noun(
             about="list accounts",
             method="GET",
             path="/accounts",
+            options=PAGES,
             shows=Table(("name", "allowed_domains", "provider", "disabled", "credentials")),
+            pages="cursor",
         ),
         Command(verb="show", about="show an account", method="GET", path="/accounts/{name}", options=(_NAME,)),
         Command(
@@ -65,7 +79,7 @@ ACCOUNTS: Final = Noun(
             about="make an account, with its first SMTP credential",
             method="POST",
             path="/accounts",
-            options=(Option("name", Place.BODY, "name", about="of the account"), *_OPTIONS, *_OWN),
+            options=(Option("name", Place.BODY, "name", about="of the account"), *_OPTIONS, *_OWN, IDEMPOTENCY_KEY),
             whole=True,
             secret=True,
         ),
@@ -85,7 +99,7 @@ ACCOUNTS: Final = Noun(
             options=(_NAME, IF_MATCH),
         ),
         *(
-            Command(verb=verb, about=about, method="POST", path=f"/accounts/{{name}}/{verb}", options=(_NAME,))
+            Command(verb=verb, about=about, method="POST", path=f"/accounts/{{name}}/{verb}", options=(_NAME, IF_MATCH))
             for verb, about in (("disable", "let it sign in no more"), ("enable", "let it sign in again"))
         ),
     ),
@@ -100,8 +114,21 @@ CREDENTIALS: Final = Noun(
             about="list the credentials of an account",
             method="GET",
             path="/credentials",
-            options=(ACCOUNT,),
-            shows=Table(("username", "password", "networks", "certificate_name", "revoked", "created")),
+            options=(ACCOUNT, *PAGES),
+            shows=Table(
+                (
+                    "username",
+                    "password",
+                    "networks",
+                    "certificate_name",
+                    "revoked",
+                    "created",
+                    "expires_at",
+                    "last_used_at",
+                    "rotating_until",
+                )
+            ),
+            pages="cursor",
         ),
         Command(
             verb="create",
@@ -112,8 +139,19 @@ CREDENTIALS: Final = Noun(
                 ACCOUNT,
                 field("--username", "else made of the account's name", metavar="NAME"),
                 every("--network", "networks", "where it may be used from; none: anywhere", "CIDR"),
+                field("--certificate-name", "client certificate that signs in as it; for operators", metavar="NAME"),
+                field("--expires-at", "when it signs in no more, as in 2027-01-31T00:00:00Z", metavar="TIME"),
+                IDEMPOTENCY_KEY,
             ),
             whole=True,
+            secret=True,
+        ),
+        Command(
+            verb="rotate",
+            about="give a credential another password; for a while the one before is good as well",
+            method="POST",
+            path="/credentials/{username}/rotate",
+            options=(subject("username", "of the credential"), ACCOUNT, OVERLAP, IDEMPOTENCY_KEY),
             secret=True,
         ),
         Command(
@@ -136,8 +174,9 @@ KEYS: Final = Noun(
             about="list keys of an account, or without one, of operators",
             method="GET",
             path="/keys",
-            options=(ACCOUNT,),
+            options=(ACCOUNT, *PAGES),
             shows=Table(("prefix", "name", "scopes", "created_at", "expires_at", "last_used_at", "revoked_at")),
+            pages="cursor",
         ),
         Command(
             verb="create",
@@ -150,6 +189,7 @@ KEYS: Final = Noun(
                 every("--scope", "scopes", "what it may do; none: all that the calling key may hand on", "SCOPE"),
                 field("--rate-per-minute", "how often it may be used; for operators", values.number, "N"),
                 field("--expires-at", "when it ends, as in 2027-01-31T00:00:00Z", metavar="TIME"),
+                IDEMPOTENCY_KEY,
             ),
             whole=True,
             secret=True,
@@ -159,7 +199,7 @@ KEYS: Final = Noun(
             about="make a key that takes the place of another",
             method="POST",
             path="/keys/{prefix}/rotate",
-            options=(subject("prefix", "of the key"), ACCOUNT, OVERLAP),
+            options=(subject("prefix", "of the key"), ACCOUNT, OVERLAP, IDEMPOTENCY_KEY),
             secret=True,
         ),
         Command(
@@ -167,7 +207,7 @@ KEYS: Final = Noun(
             about="make a key that takes the place of the calling one; for tenants",
             method="POST",
             path="/accounts/{name}/rotate-key",
-            options=(_NAME, OVERLAP),
+            options=(_NAME, OVERLAP, IDEMPOTENCY_KEY),
             secret=True,
         ),
         Command(

@@ -16,7 +16,8 @@ from client.api.errors import ApiError, KeyRefusedError, RefusedError, Unreachab
 
 ROOT: Final = "/api/v1"
 _AGENT: Final = "smtp-proxy"
-_BUSY: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+# A conflict that tells when to come again is with the same request, which is still being carried out.
+_BUSY: Final = frozenset({HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _KINDS: Final[Mapping[int, type[ApiError]]] = {
     HTTPStatus.UNAUTHORIZED: KeyRefusedError,
     HTTPStatus.FORBIDDEN: KeyRefusedError,

@@ -1,6 +1,6 @@
 """Options that many commands have."""
 
-from typing import Any
+from typing import Any, Final
 
 from client.api import secrets, values
 from client.api.command import Option, Place
@@ -23,6 +23,13 @@ OVERLAP = Option(
     about="how long the old one stays good; default: 24",
     read=values.number,
     metavar="HOURS",
+)
+IDEMPOTENCY_KEY = Option(
+    "--idempotency-key",
+    Place.HEADER,
+    "Idempotency-Key",
+    about="your name for it: repeated within a day, it is done once; else made",
+    metavar="NAME",
 )
 
 
@@ -68,3 +75,7 @@ def secret(name: str) -> Option:
     """A secret, which stands in a file."""
     about = "file with its secret, which nobody else may read; - is standard input"
     return Option("--secret-file", Place.BODY, name, about=about, read=secrets.from_file, metavar="FILE")
+
+
+# Of most lists.
+PAGES: Final = (limit(100, 1000), cursor())

@@ -9,6 +9,7 @@ from tests.backing.mailbook import Mailbook
 from tests.client.api.terminal import Terminal
 from tests.web.conftest import Chosen, chosen, post
 from tests.web.house import Door, serving
+from tests.worker.telling import LOOPBACK
 
 __all__ = ["chosen", "post"]
 
@@ -20,7 +21,7 @@ def book(database_url: str) -> Mailbook:
 
 @pytest.fixture
 async def door(chosen: Chosen, book: Mailbook) -> AsyncIterator[Door]:  # noqa: ARG001 - its accounts
-    async with serving(chosen(web_rate_per_minute=1000)) as serves:
+    async with serving(chosen(web_rate_per_minute=1000, provider_allowed_networks=LOOPBACK)) as serves:
         yield serves
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -84,10 +85,16 @@ async def test_what_an_account_signs_in_with(operator: Terminal, door: Door) -> 
     of = ("--account", "shop")
     made = await operator("credentials", "create", *of, "--username", "shop-1", "--network", "192.0.2.0/24")
     assert (made.code, made.lines[0], made.err) == (0, "username  shop-1", "the secret is shown only now\n")
+    new = await operator("credentials", "rotate", "shop-1", *of, "--overlap-hours", "2")
+    assert (new.code, new.lines[0], new.err) == (0, "username  shop-1", "the secret is shown only now\n")
+    assert new.lines[1] != made.lines[1]
+    ends = ("--certificate-name", "till.example", "--expires-at", "2099-02-01T00:00:00Z")
+    assert (await operator("credentials", "create", *of, "--username", "till", *ends)).code == 0
     assert (await operator("credentials", "revoke", "shop-1", *of)).told == (0, "shop-1 signs in no more\n", "")
     assert (await operator("credentials", "list", *of)).lines == [
-        "USERNAME  PASSWORD  NETWORKS  CERTIFICATE NAME  REVOKED  CREATED",
-        "shop-1  generated  192.0.2.0/24  -  yes  TIME",
+        "USERNAME  PASSWORD  NETWORKS  CERTIFICATE NAME  REVOKED  CREATED  EXPIRES AT  LAST USED AT  ROTATING UNTIL",
+        "shop-1  generated  192.0.2.0/24  -  yes  TIME  -  -  TIME",
+        "till  generated  -  till.example  no  TIME  TIME  -  -",
     ]
     key = await operator("keys", "create", "ci", *of, "--scope", "rules:read", "--scope", "keys:write")
     prefix, token = (line.split("  ")[1] for line in key.lines)
@@ -113,16 +120,18 @@ async def test_where_mail_goes_out(operator: Terminal) -> None:
     assert made.told == (
         0,
         (
-            "name             main\n"
-            "account          -\n"
-            "kind             smtp\n"
-            "enabled          yes\n"
-            "version          1\n"
-            "secret           yes\n"
-            "allowed_domains  -\n"
-            "id               UUID\n"
-            "limits.rate      5\n"
-            "config.host      mail.example.net\n"
+            "name              main\n"
+            "account           -\n"
+            "kind              smtp\n"
+            "enabled           yes\n"
+            "version           1\n"
+            "secret            yes\n"
+            "allowed_domains   -\n"
+            "id                UUID\n"
+            "limits.rate       5\n"
+            "config.host       mail.example.net\n"
+            "secret_sealed_at  TIME\n"
+            "secret_key        arn:aws:kms:eu-central-1:123456789012:key/UUID\n"
         ),
         "",
     )
@@ -172,10 +181,13 @@ async def test_suppressions(tenant: Terminal) -> None:
     )
     assert (await tenant("suppressions", "add", "e@f.example", "--stream", "news")).out == "1 suppressed\n"
     assert (await tenant("suppressions", "remove", "a@b.example")).out == "1 suppressed no more\n"
-    assert (await tenant("suppressions", "list", "--limit", "10")).lines == [
+    listed = (await tenant("suppressions", "list", "--limit", "10")).lines
+    (who,) = {line.split("  ")[2] for line in listed[1:]}
+    assert re.fullmatch("key [a-z2-7]{12}", who)
+    assert listed == [
         "ADDRESS  REASON  SOURCE  SINCE  UNTIL  STREAM",
-        "e@f.example  manual  operator  TIME  -  news",
-        "c@d.example  unsubscribe  operator  TIME  -  -",
+        f"e@f.example  manual  {who}  TIME  -  news",
+        f"c@d.example  unsubscribe  {who}  TIME  -  -",
     ]
     exported = await tenant("suppressions", "export", "--format", "jsonl")
     assert [json.loads(line)["address"] for line in exported.out.splitlines()] == ["c@d.example", "e@f.example"]
@@ -188,18 +200,44 @@ async def test_suppressions(tenant: Terminal) -> None:
     assert broken.err.endswith("(after 2000 that were taken)\n")
 
 
+@pytest.mark.parametrize("format_", ["csv", "jsonl"])
+async def test_what_is_exported_can_be_imported(tenant: Terminal, format_: str) -> None:
+    await tenant("suppressions", "add", "a@b.example", '"x,y"@b.example')
+    await tenant("suppressions", "add", "a@b.example", "--stream", "news", "--reason", "unsubscribe")
+    await tenant("suppressions", "add", "c@d.example", "--until", "2927-01-31T00:00:00Z", "--reason", "bounce")
+    export = ("suppressions", "export", "--format", format_)
+    before = (await tenant(*export)).out
+    for address in ("a@b.example", '"x,y"@b.example', "c@d.example"):
+        await tenant("suppressions", "remove", address)
+    assert (await tenant("suppressions", "list")).lines == []
+    assert (await tenant("suppressions", "import", "-", stdin=before)).told == (0, "4 suppressed\n", "")
+    since = re.compile(r"[0-9T:-]+[.][0-9]+Z")
+    assert since.sub("", (await tenant(*export)).out) == since.sub("", before)
+    file = tenant.home / "list"
+    file.write_text(before)
+    assert (await tenant("suppressions", "import", str(file), "--reason", "complaint")).out == "4 suppressed\n"
+    assert {line.split("  ")[1] for line in (await tenant("suppressions", "list")).lines[1:]} == {"complaint"}
+
+
+@pytest.mark.parametrize(
+    "text", ["address,reason\na@b.example\n", '{"address": "a@b.example"}\nx\n', '{"reason": "x"}\n']
+)
+async def test_a_list_that_is_broken_is_told_before_it_is_sent(terminal: Terminal, text: str) -> None:
+    terminal.profile("nowhere", "http://127.0.0.1:9", "key")
+    ran = await terminal("suppressions", "import", "-", stdin=text)
+    assert (ran.code, ran.out, ran.err.startswith("smtp-proxy: -: ")) == (2, "", True)
+
+
 async def test_webhooks_and_the_audit_log(tenant: Terminal) -> None:
     made = await tenant("webhooks", "create", "https://hooks.example.com/a", "--type", "recipient.bounced")
     hook = made.out.split()[1]
     assert (made.code, made.err) == (0, "the secret is shown only now\n")
     assert (await tenant("webhooks", "test", hook)).told == (0, "UUID is on its way\n", "")
     assert (await tenant("webhooks", "replay", hook, "--since", "1d")).told[:2] == (0, "0 are posted once more\n")
+    changed = await tenant("webhooks", "change", hook, "--url", "https://hooks.example.com/b", "--all-types")
+    assert (changed.code, changed.lines[1:4]) == (0, ["url  https://hooks.example.com/b", "types  -", "enabled  yes"])
     assert (await tenant("webhooks", "disable", hook)).told == (0, "UUID is posted to no more\n", "")
-    assert (
-        (await tenant("webhooks", "list"))
-        .lines[1]
-        .startswith("UUID  https://hooks.example.com/a  recipient.bounced  no")
-    )
+    assert (await tenant("webhooks", "list")).lines[1].startswith("UUID  https://hooks.example.com/b  -  no")
     assert (await tenant("webhooks", "deliveries", hook)).lines[0].startswith("TIME  EVENT  TYPE  STATE")
     assert (await tenant("webhooks", "delete", hook)).told == (0, "UUID is removed\n", "")
     log = await tenant("audit", "list", "--limit", "2", "--all")
@@ -207,6 +245,7 @@ async def test_webhooks_and_the_audit_log(tenant: Terminal) -> None:
         "ACTION",
         "webhook.delete",
         "webhook.disable",
+        "webhook.change",
         "webhook.test",
         "webhook.create",
     ]
@@ -249,7 +288,9 @@ async def test_on_a_terminal_tables_fit_it(tenant: Terminal) -> None:
     lines = [" ".join(line.split()) for line in hidden(os.read(ours, 4096).decode()).splitlines()]
     os.close(theirs)
     os.close(ours)
-    assert lines == ["ADDRESS REASON SOURCE SINCE UNTIL STREAM", "a@b.example manual operator TIME - news"]
+    assert lines[0] == "ADDRESS REASON SOURCE SINCE UNTIL STREAM"
+    assert re.fullmatch("a@b.example manual key [a-z2-7]{12} TIME - news", lines[1])
+    assert len(lines) == 2
 
 
 async def test_dead_letters_are_for_operators(operator: Terminal, door: Door) -> None:

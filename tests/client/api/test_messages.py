@@ -8,6 +8,7 @@ from uuid import UUID
 import boto3
 import pytest
 
+from backing.ids import new_id
 from tests.backing.mailbook import Mailbook
 from tests.client.api.terminal import Terminal, hidden
 from tests.conftest import REGION
@@ -61,13 +62,23 @@ async def test_what_waits_is_held_and_goes_another_way(tenant: Terminal, book: M
     message, second = (
         str(book.mail(provider, "deferred", "b@far.example", "c@far.example", delivery="deferred")) for _ in range(2)
     )
-    book.run("UPDATE message SET body_bucket = 'bodies', body_key = '1'")
     assert (await tenant("messages", "hold", message)).told == (0, "UUID is held for recipients 0, 1\n", "")
     assert book.states(UUID(message)) == ["held", "held"]
     rerouted = await tenant("messages", "reroute", message, "ses-2", "--recipient", "1")
-    assert rerouted.told == (0, "UUID goes through ses-2 to recipients 1\n", "")
+    assert rerouted.told == (0, "UUID goes another way to recipients 1\n", "")
     ways = "SELECT state, by_order FROM recipient WHERE message_id = %s ORDER BY n"
     assert book.run(ways, message) == [("held", None), ("queued", other)]
+    for wrong in ((), ("ses-2", "--rules")):
+        refused = await tenant("messages", "reroute", message, *wrong)
+        assert (refused.code, refused.err) == (2, "smtp-proxy: name a provider, or give --rules\n")
+    assert (await tenant("messages", "reroute", message, "--rules")).told == (
+        0,
+        "UUID goes another way to recipients 0, 1\n",
+        "",
+    )
+    assert book.run(ways, message) == [("queued", None), ("queued", None)]
+    noted = "no worker has UUID yet; the order is noted, and obeyed before it is sent\n"
+    assert (await tenant("messages", "hold", str(new_id()))).told == (0, noted, "")
     order = ("messages", "order", "hold", "--state", "deferred", "--since", "1h", "--limit", "2")
     asked = json.loads((await tenant(*order, "--json")).out)
     assert (asked["dry_run"], asked["ids"], book.states(UUID(second))) == (True, [second], ["deferred", "deferred"])
@@ -173,6 +184,22 @@ async def test_a_file_is_submitted(tenant: Terminal, book: Mailbook) -> None:
     )
     assert first.told == (0, "id        UUID\nreplayed  no\n", "")
     assert again.out == first.out.replace("replayed  no", "replayed  yes")
+    sent = first.out.split()[1]
+    assert (await tenant("messages", "hold", sent)).code == 0
+    assert (await tenant("messages", "show", sent)).told == (
+        0,
+        (
+            "UUID: queued, and no worker has it yet\n"
+            "\n"
+            "account      shop\n"
+            "accepted at  TIME\n"
+            "\n"
+            "ordered\n"
+            "  WHAT  N  PROVIDER\n"
+            "  hold  -  -\n"
+        ),
+        "",
+    )
     assert (await tenant("messages", "submit", str(letter), "--letter")).told[0] == 0
     assert (await tenant("messages", "submit", str(mail))).told == (
         2,

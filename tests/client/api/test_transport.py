@@ -77,7 +77,41 @@ async def test_a_submission_is_repeated_under_its_name(terminal: Terminal) -> No
     assert len(names) == 2
     assert len(set(names)) == 1
     assert (ran.code, ran.out) == (69, "")
-    assert ran.err.endswith(f"; repeat it with --idempotency-key {names[0].split()[1]}, and it is sent once\n")
+    assert ran.err.endswith(f"; repeat it with --idempotency-key {names[0].split()[1]}, and it is done once\n")
+
+
+async def test_what_makes_something_is_repeated_under_its_name(terminal: Terminal) -> None:
+    command = ("rules", "create", "all", "--priority", "1", "--action", '{"type": "discard"}')
+    done = b'HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{"name": "r"}'
+    again = BUSY.replace(b"503 Service Unavailable", b"409 Conflict")
+    async with scripted([BUSY, again, done]) as (port, seen):
+        terminal.profile("p", f"http://127.0.0.1:{port}", "key")
+        ran = await terminal(*command)
+    assert (ran.code, ran.lines) == (0, ["name  r"])
+    assert len(sent_names(seen)) == 3
+    assert len(set(sent_names(seen))) == 1
+    async with scripted([done, done]) as (port, others):
+        terminal.profile("p", f"http://127.0.0.1:{port}", "key")
+        await terminal(*command)
+        await terminal(*command, "--idempotency-key", "mine")
+    assert sent_names(others)[1] == "mine"
+    assert sent_names(others)[0] not in {"mine", *sent_names(seen)}
+
+
+async def test_each_part_of_an_import_has_a_name_of_that_of_the_whole(terminal: Terminal) -> None:
+    lines = "".join(f"{n}@far.example\n" for n in range(4001))
+    done = b'HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n{"count": 2000}'
+    async with scripted([done, BUSY, done, b""]) as (port, seen):
+        terminal.profile("p", f"http://127.0.0.1:{port}", "key")
+        ran = await terminal("suppressions", "import", "-", "--idempotency-key", "mine", stdin=lines)
+    assert sent_names(seen) == ["mine", "mine.1", "mine.1", "mine.2"]
+    assert ran.code == 69
+    assert "; repeat it with --idempotency-key mine, and it is done once" in ran.err
+
+
+def sent_names(seen: list[str]) -> list[str]:
+    lines = [line for head in seen for line in head.splitlines()]
+    return [line.removeprefix("Idempotency-Key: ") for line in lines if line.startswith("Idempotency-Key: ")]
 
 
 async def test_something_else_answers(terminal: Terminal) -> None:

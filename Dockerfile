@@ -60,7 +60,7 @@ CMD ["python", "-m", "worker"]
 
 FROM runtime AS web
 EXPOSE 8080 8081
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-m", "backing.probe", "http://127.0.0.1:8080/livez"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-m", "backing.probe", "http://127.0.0.1:8081/livez"]
 CMD ["python", "-m", "web.api"]
 
 FROM ${ROOM}

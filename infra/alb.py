@@ -171,10 +171,11 @@ class HttpBalancer(pulumi.ComponentResource):
             name,
             vpc_id=args.vpc_id,
             target_type="ip",
-            protocol="HTTP",
+            # The balancer checks no certificate of a target, so each task makes its own.
+            protocol="HTTPS",
             port=CONTAINER_PORT,
             health_check={
-                "protocol": "HTTP",
+                "protocol": "HTTPS",
                 "port": "traffic-port",
                 "path": "/readyz",
                 "matcher": "200",

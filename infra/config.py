@@ -107,6 +107,7 @@ def _network(reader: Reader) -> NetworkSettings:
         flow_logs=reader.boolean("flowLogs"),
         smtp_networks=_open_to(reader, "smtpNetworks"),
         web_networks=_open_to(reader, "webNetworks"),
+        provider_networks=_open_to(reader, "providerNetworks"),
     )
 
 

@@ -75,12 +75,18 @@ def worker(settings: Settings, around: Surroundings) -> Environment:
         "PROVIDER_KEY": around.provider_key,
         "WORKER_HOSTNAME": settings.names.smtp_host,
         "WORKER_SHARE": f"{share:.3g}",
+        **_reaches(settings),
     }
 
 
 def api(settings: Settings, around: Surroundings) -> Environment:
     """What the API is told. Not where the relay's certificate is: one text holds it and its key."""
-    return _web(settings, around, "api")
+    return {
+        **_web(settings, around, "api"),
+        # What may be known of it is what its renewer leaves word of.
+        "CERTIFICATE_TABLE": around.lock_table,
+        "CERTIFICATE_HOSTS": settings.names.smtp_host,
+    }
 
 
 def console(settings: Settings, around: Surroundings) -> Environment:
@@ -123,6 +129,7 @@ def operator(settings: Settings, around: Surroundings) -> Environment:
         **_leans(settings, around, "operator"),
         "QUEUE_URL": around.delivery_url,
         **_changes(around),
+        **_reaches(settings),
         "ISSUED_SECRET_PREFIX": issued_secrets(settings),
         "ISSUED_SECRET_KEY": around.secrets_key,
     }
@@ -144,9 +151,12 @@ def _web(settings: Settings, around: Surroundings, service: ServiceName) -> Envi
     told: Environment = {
         **_serves(settings, around, service),
         **_changes(around),
+        **_reaches(settings),
         # The balancer is in the VPC and says who came; nobody else there can connect.
         "WEB_PROXY_NETWORKS": settings.network.cidr,
         "WEB_HOSTNAME": settings.names.web_host,
+        # Between the balancer and the task, too, everything is encrypted (QG-5).
+        "WEB_TLS": "true",
     }
     if around.replica_address is None:
         return told
@@ -159,6 +169,12 @@ def _changes(around: Surroundings) -> Environment:
         "PROVIDER_KEY": around.provider_key,
         "CREDENTIAL_KEY_SECRET": around.credential_key,
     }
+
+
+def _reaches(settings: Settings) -> Environment:
+    """Where providers may be: told to who sends to them, and to who takes their configurations."""
+    networks = settings.network.provider_networks
+    return {"PROVIDER_ALLOWED_NETWORKS": ",".join(networks)} if networks else {}
 
 
 def _leans(settings: Settings, around: Surroundings, role: Role) -> Environment:

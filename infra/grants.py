@@ -186,6 +186,13 @@ def _certificates(_role: Role, on: Resources) -> Iterator[Statement]:
     yield from _key(on.mail_key, _SEAL, on, "s3", "dynamodb")
 
 
+def _certificate_records(_role: Role, on: Resources) -> Iterator[Statement]:
+    # In the same table, the renewer keeps its lock and what it remembers.
+    only = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["certificate#*"]}}
+    yield iam.allow(["dynamodb:GetItem"], [on.lock_table], only)
+    yield from _key(on.mail_key, _OPEN, on, "dynamodb")
+
+
 def _names(_role: Role, on: Resources) -> Iterator[Statement]:
     # Whoever may write records may take over names, so these are the only ones.
     only = {
@@ -218,7 +225,7 @@ def _below(bucket: Input[str], folder: str) -> Output[str]:
 Part = Callable[[Role, Resources], Iterator[Statement]]
 _ROLES: Final[Mapping[Role, tuple[Part, ...]]] = {
     "relay": (_database, _cache, _protection, _submission, _relay_secrets),
-    "worker": (_database, _cache, _delivery, _ses, _reading_providers),
+    "worker": (_database, _cache, _delivery, _ses, _reading_providers, _writing_providers),
     "api": (
         _database,
         _replica,
@@ -228,6 +235,7 @@ _ROLES: Final[Mapping[Role, tuple[Part, ...]]] = {
         _desk_secrets,
         _dead_letters,
         _submitting,
+        _certificate_records,
     ),
     "console": (_database, _replica, _cache, _desk_secrets, _looking),
     "renewer": (_certificates, _names),

@@ -129,7 +129,8 @@ MISCONFIGURED: Final = Runbook(
     anchor="provider-misconfigured",
     why="A provider refuses us, not the mail: a key, a domain or an account in order no more.",
     steps=(
-        "The worker's log names the provider and its answer. Mend it there, or with `provider update`.",
+        "The worker's log names the provider and its answer. Mend it there, or with `provider set`.",
+        "If an address is not on the public internet: name a network of your own in `providerNetworks` of the stack.",
         "Mail waits meanwhile and does not bounce.",
     ),
 )

@@ -25,6 +25,8 @@ class NetworkSettings:
     flow_logs: bool
     smtp_networks: tuple[str, ...]
     web_networks: tuple[str, ...]
+    provider_networks: tuple[str, ...]
+    """Where workers may send mail to beside the public internet."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -143,10 +143,9 @@ def _renew(yard: Yard, renewer: Task) -> None:
 
 def _service(yard: Yard, name: ServiceName, registry: Output[str] | None, prepared: Resource) -> Service:
     told = _ENVIRONMENTS[name](yard.settings, yard.surroundings)
-    port = WEB_PORT if name in _WEB else HEALTH_PORT
     ports = {"relay": [*SMTP_PORTS.values(), HEALTH_PORT], "worker": [HEALTH_PORT]}.get(name, [WEB_PORT, HEALTH_PORT])
     args = ServiceArgs(
-        task=_args(yard, name, told, ports=ports, health=Health(port=port, path=LIVENESS)),
+        task=_args(yard, name, told, ports=ports, health=Health(port=HEALTH_PORT, path=LIVENESS)),
         placement=yard.placement(name),
         tasks=yard.settings.services[name].tasks,
         rollout=_rollout(yard, name),

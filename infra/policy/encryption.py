@@ -182,6 +182,14 @@ RULES: Final = (
         check=unless(_modern),
     ),
     Rule(
+        name="targets-tls",
+        severity="high",
+        kinds=(kinds.TARGET_GROUP,),
+        message="the balancer speaks HTTP without TLS to its targets",
+        remedy='Set protocol="HTTPS"; targets may make their certificates themselves.',
+        check=unless(lambda group: group.get("protocol") != "HTTP"),
+    ),
+    Rule(
         name="ses-tls",
         severity="medium",
         kinds=(kinds.CONFIGURATION_SET,),

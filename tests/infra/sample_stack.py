@@ -123,7 +123,7 @@ class Sample(Ground):
             subnets=[subnet.id for subnet in self.public],
             opts=child,
         )
-        for role, port, protocol in (("relay", 2587, "TCP"), ("api", 8080, "HTTP"), ("console", 8080, "HTTP")):
+        for role, port, protocol in (("relay", 2587, "TCP"), ("api", 8080, "HTTPS"), ("console", 8080, "HTTPS")):
             self.targets[role] = aws.lb.TargetGroup(
                 f"{name}-{role}",
                 port=port,

@@ -127,10 +127,10 @@ def test_a_group(graph: Graph, service: str, colour: str, drain: int) -> None:
     assert graph.one("aws:lb/targetGroup:TargetGroup", GROUPS[service, colour]).inputs == {
         "vpcId": "vpc",
         "targetType": "ip",
-        "protocol": "HTTP",
+        "protocol": "HTTPS",
         "port": 8080,
         "healthCheck": {
-            "protocol": "HTTP",
+            "protocol": "HTTPS",
             "port": "traffic-port",
             "path": "/readyz",
             "matcher": "200",

@@ -52,6 +52,7 @@ def test_production() -> None:
             flow_logs=True,
             smtp_networks=("0.0.0.0/0",),
             web_networks=("0.0.0.0/0",),
+            provider_networks=(),
         ),
         names=NameSettings(
             zone="mail.example.com",

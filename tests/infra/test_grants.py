@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from backing.certificates.record import PREFIX
 from infra.graph import Graph, Node
 from infra.project import ROOT
 from tests.infra import contract, permissions, policies
@@ -202,7 +203,8 @@ def test_what_a_worker_may_do(graph: Graph) -> None:
         AWS.format("ses", "identity/example.com"): send,
         AWS.format("ses", "configuration-set/mail"): send,
         "*": {"ses:GetAccount"},
-        AWS.format("kms", "key/providers"): {"kms:Decrypt"},
+        # It seals secrets anew.
+        AWS.format("kms", "key/providers"): {"kms:Decrypt", "kms:GenerateDataKey"},
     }
 
 
@@ -221,7 +223,14 @@ def test_what_the_api_may_do(graph: Graph) -> None:
         AWS.format("secretsmanager", "secret:credential"): {"secretsmanager:GetSecretValue"},
         AWS.format("kms", "key/secrets if"): {"kms:Decrypt"},
         AWS.format("kms", "key/providers"): {"kms:GenerateDataKey", "kms:Decrypt"},
+        AWS.format("dynamodb", "table/locks if"): {"dynamodb:GetItem"},
     }
+
+
+def test_the_api_reads_of_the_renewers_table_what_is_for_everybody(graph: Graph) -> None:
+    found = policies.statements(document(graph, "api"))
+    (statement,) = [each for each in found if "dynamodb:GetItem" in each["Action"]]
+    assert statement["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": [f"{PREFIX}*"]}}
 
 
 @pytest.mark.requirement("QG-5")
@@ -278,7 +287,7 @@ def test_a_key_is_used_by_way_of_the_service_that_keeps_the_data(graph: Graph) -
         ("relay", "mail"): ["s3", "sqs"],
         ("relay", "secrets"): ["secretsmanager"],
         ("worker", "mail"): ["s3", "sqs"],
-        ("api", "mail"): ["s3", "sqs"],
+        ("api", "mail"): ["dynamodb", "s3", "sqs"],
         ("api", "secrets"): ["secretsmanager"],
         ("console", "secrets"): ["secretsmanager"],
         ("renewer", "mail"): ["dynamodb", "s3"],

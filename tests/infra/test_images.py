@@ -80,7 +80,7 @@ def test_nobody_is_root(room: str) -> None:
 
 @pytest.mark.requirement("LOCAL-003")
 @pytest.mark.requirement("QG-2")
-@pytest.mark.parametrize(("room", "port"), [("relay", 8081), ("worker", 8081), ("web", 8080)])
+@pytest.mark.parametrize(("room", "port"), [("relay", 8081), ("worker", 8081), ("web", 8081)])
 def test_each_image_knows_its_health_check_and_its_command(room: str, port: int) -> None:
     (check,) = [rest for word, rest in final(room) if word == "HEALTHCHECK"]
     command = json.loads(check.partition(" CMD ")[2])

@@ -166,7 +166,7 @@ WAITING = measured("AWS/SQS", "ApproximateNumberOfMessagesVisible", {"QueueName"
             {"waiting": WAITING, "running": ecs("worker", "RunningTaskCount")},
             3,
         ),
-        ("api", " AND FILL(requests_blue, 0) + FILL(requests_green, 0) < 450", REQUESTS, 5),
+        ("api", " AND FILL(requests_blue, 0) + FILL(requests_green, 0) < 1000", REQUESTS, 5),
         ("console", "", {}, 5),
     ],
 )
@@ -226,7 +226,7 @@ def test_without_insights_tasks_are_counted_by_their_samples(frugal: Graph) -> N
 @pytest.mark.requirement("SCALE-006")
 def test_the_api_grows_with_requests_over_both_colours(scaling: Graph) -> None:
     assert tracking(scaling, "api-requests") == {
-        "targetValue": 900,
+        "targetValue": 2_000,
         "disableScaleIn": True,
         "scaleOutCooldown": 60,
         "customizedMetricSpecification": {

@@ -73,7 +73,7 @@ def test_how_many_tasks_there_are_at_first(stack: Graph) -> None:
 @pytest.mark.requirement("ECS-007")
 @pytest.mark.requirement("ECS-012")
 def test_no_task_runs_without_somebody_asking_how_it_is(stack: Graph) -> None:
-    ports = {"relay": 8081, "worker": 8081, "api": 8080, "console": 8080}
+    ports = {"relay": 8081, "worker": 8081, "api": 8081, "console": 8081}
     assert {name: container(stack, name)["healthCheck"] for name in SERVICES} == {
         name: {
             "command": ["CMD", "python", "-m", "backing.probe", f"http://127.0.0.1:{port}/livez"],
@@ -327,6 +327,9 @@ def test_the_certificate_of_the_endpoint(stack: Graph) -> None:
     # Every relay polls the one secret that the renewer writes.
     assert told(stack, "relay")["RELAY_CERTIFICATE_SECRETS"] == told(stack, "renewer")["CERTIFICATE_SECRET"]
     assert told(stack, "relay")["RELAY_HOSTNAME"] == told(stack, "renewer")["CERTIFICATE_NAMES"]
+    # The API looks for what the renewer leaves where the renewer leaves it.
+    assert told(stack, "api")["CERTIFICATE_TABLE"] == told(stack, "renewer")["LOCK_TABLE"]
+    assert told(stack, "api")["CERTIFICATE_HOSTS"] == told(stack, "renewer")["CERTIFICATE_NAMES"]
 
 
 @pytest.mark.requirement("TLS-017")

@@ -1,10 +1,12 @@
 """The real program with its switches the other way: what neither dev nor prod has."""
 
 import json
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
 
+from backing.settings import parse_networks
 from infra.graph import Graph
 from infra.policy import run
 from tests.infra import contract
@@ -18,6 +20,7 @@ CHANGES: dict[str, Any] = {
     "interfaceEndpoints": ["sqs"],
     "sesDomains": ["shop.example"],
     "inboundDomains": ["in.shop.example"],
+    "providerNetworks": ["10.8.0.0/16", "192.168.7.0/24"],
 }
 
 
@@ -49,6 +52,19 @@ def test_searches_are_read_at_the_replica(switched: Graph) -> None:
             [f"arn:aws:rds-db:${{region}}:${{account}}:dbuser:{token(switched, name, 'resource_id')}/web"]
             for name in ("database", "database-replica")
         ]
+
+
+def test_providers_in_networks_of_our_own_are_known_to_all_that_deal_with_them(switched: Graph) -> None:
+    tasks = {task.name.removeprefix("smtp-proxy-prod-"): task for task in switched.of_type(TASK)}
+    told = {
+        role: {one["name"]: one["value"] for one in json.loads(task.inputs["containerDefinitions"])[0]["environment"]}
+        for role, task in tasks.items()
+    }
+    found = {role: each.get("PROVIDER_ALLOWED_NETWORKS") for role, each in told.items()}
+    networks = "10.8.0.0/16,192.168.7.0/24"
+    assert {role for role, value in found.items() if value} == {"worker", "api", "console", "operator"}
+    assert set(found.values()) == {None, networks}
+    assert parse_networks(networks) == (ip_network("10.8.0.0/16"), ip_network("192.168.7.0/24"))
 
 
 def test_the_master_password_is_ours_to_change(switched: Graph) -> None:

@@ -113,6 +113,7 @@ ALL = [
     M("listener-tls", kinds.LISTENER, "-http", lacks("protocol")),
     M("listener-tls-policy", kinds.LISTENER, "-https", sets(sslPolicy="ELBSecurityPolicy-2016-08")),
     M("listener-tls-policy", kinds.LISTENER, "-https", lacks("sslPolicy")),
+    M("targets-tls", kinds.TARGET_GROUP, "-api", sets(protocol="HTTP")),
     M("ses-tls", kinds.CONFIGURATION_SET, "mailing", sets(deliveryOptions={"tlsPolicy": "OPTIONAL"})),
     M("key-rotates", kinds.KEY, "mail", sets(enableKeyRotation=False)),
     M("group-open-port", kinds.INGRESS, "nlb-587", sets(fromPort=22.0, toPort=22.0)),

@@ -1,4 +1,4 @@
-"""`make bench`: what accepting and delivering a message costs, beside others; memory, latency, all with SQS."""
+"""`make bench`: what mail and requests cost, beside others; memory, latency, all with SQS."""
 
 from bench import (
     end_to_end,

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 _FILL: tuple[LiteralString, ...] = (
     """
     CREATE TEMPORARY TABLE old ON COMMIT DROP AS
-    SELECT new_uuid7() AS id, now() - interval '1 hour' AS accepted_at,
+    SELECT new_uuid7() AS id, now() - interval '1 hour' - n * interval '10 milliseconds' AS accepted_at,
            CASE WHEN %(waits)s THEN now() + interval '12 hours' END AS due_at
-    FROM generate_series(1, %(count)s)
+    FROM generate_series(1, %(count)s) AS n
     """,
     """
     INSERT INTO message (id, account_id, session, mail_from, header_message_id, size, sha256, smtputf8, eight_bit,
@@ -39,7 +39,7 @@ _FILL: tuple[LiteralString, ...] = (
     """,
     """
     INSERT INTO attempt (delivery_id, n, account_id, worker, started_at, finished_at, outcome)
-    SELECT id, 1, %(account)s, 'bench', accepted_at, accepted_at,
+    SELECT id, 1, %(account)s, 'bench', accepted_at, accepted_at + interval '503 milliseconds',
            CASE WHEN %(waits)s THEN 'temporary' ELSE 'accepted' END
     FROM old
     """,

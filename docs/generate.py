@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, cast, get_args
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode
 
@@ -22,6 +21,7 @@ from backing.aws import Aws
 from backing.commands.office import AdminSettings
 from backing.commands.prepare import PrepareSettings
 from backing.ids import new_id
+from backing.provider_configs import CONFIGS
 from backing.settings import (
     RELOADABLE,
     CacheAddress,
@@ -45,14 +45,8 @@ from web.edge import Condition
 from web.settings import WebSettings
 from worker.certificates.settings import CertificateSettings
 from worker.providers.base import Capabilities, Setup
-from worker.providers.mailgun import MailgunConfig
 from worker.providers.means import Means
-from worker.providers.postmark import PostmarkConfig
 from worker.providers.registry import kinds
-from worker.providers.sandbox import SandboxConfig
-from worker.providers.sendgrid import SendGridConfig
-from worker.providers.ses import SesConfig
-from worker.providers.smtp.config import SmtpConfig
 from worker.providers.web import http_session
 from worker.settings import WorkerSettings
 
@@ -78,14 +72,6 @@ SECTIONS: tuple[tuple[str, str, type[BaseSettings]], ...] = (
     ("API and console", "API, console", WebSettings),
     ("Operator's command", "`python -m backing`", AdminSettings),
 )
-CONFIGS: Final[Mapping[str, type[BaseModel]]] = {
-    "smtp": SmtpConfig,
-    "ses": SesConfig,
-    "mailgun": MailgunConfig,
-    "sendgrid": SendGridConfig,
-    "postmark": PostmarkConfig,
-    "sandbox": SandboxConfig,
-}
 # The least that each kind can be made of, and what changes what it can do.
 _LEAST: Final[Mapping[str, Mapping[str, Any]]] = {
     "smtp": {"host": "mail.example.net"},
@@ -150,9 +136,9 @@ def configuration() -> str:
         "Processes are configured by environment variables, checked before anything starts: a wrong or missing one",
         "ends the process with status 78 and a line that names the key, what is wrong and the limit. No variable holds",
         "a secret. `SETTINGS_FILE` may name a file of lines `KEY=value` with the same keys; the environment wins over",
-        "it. The relay takes the keys marked *reload* anew from that file when it gets a SIGHUP",
-        "([operations](../operations.md)). Beside these, the AWS SDK reads its own (`AWS_ENDPOINT_URL`,",
-        "`AWS_SHARED_CREDENTIALS_FILE`, ...)",
+        "it. Relay, worker, API and console take the keys marked *reload* anew from that file when they get a SIGHUP",
+        "([operations](../operations.md)); commands read theirs once. Beside these, the AWS SDK reads its own",
+        "(`AWS_ENDPOINT_URL`, `AWS_SHARED_CREDENTIALS_FILE`, ...)",
         "and PostgreSQL's library its own (`PGPASSFILE`).",
     ]
     for title, readers, settings in SECTIONS:
@@ -265,8 +251,8 @@ def _key(name: str, field: FieldInfo) -> str:
 
 async def _abilities() -> list[str]:
     rows: list[str] = []
-    async with http_session() as http:
-        built = kinds(Means(Aws("eu-central-1"), http))
+    async with http_session(()) as http:
+        built = kinds(Means(Aws("eu-central-1"), http, http))
         for kind in KINDS:
             for variant in _VARIANTS.get(kind, ({},)):
                 setup = Setup(new_id(), kind, {**_LEAST.get(kind, {}), **variant}, "secret")

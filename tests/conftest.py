@@ -1,5 +1,6 @@
 """Real parts for every test: AWS APIs and PostgreSQL, served on loopback."""
 
+import functools
 import gc
 import itertools
 import os
@@ -12,9 +13,12 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+import trustme
+from botocore.loaders import JSONFileLoader, Loader
 from moto.server import ThreadedMotoServer
 
 from local import postgres
@@ -78,8 +82,31 @@ def aws_identity(tmp_path_factory: pytest.TempPathFactory) -> None:
     credentials.write_text("[default]\naws_access_key_id = test\naws_secret_access_key = test\n")
     os.environ["AWS_SHARED_CREDENTIALS_FILE"] = str(credentials)
     os.environ["AWS_CONFIG_FILE"] = str(credentials.with_name("config"))
+    # Nothing here speaks TLS with AWS; each client would read all authorities of the world for it.
+    authority = credentials.with_name("authority.pem")
+    trustme.CA().cert_pem.write_to_path(str(authority))
+    os.environ["AWS_CA_BUNDLE"] = str(authority)
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
     os.environ["AWS_DEFAULT_REGION"] = REGION
+
+
+class ReadOnce(JSONFileLoader):
+    """Reads each of botocore's models once a process: a session reads its own, and most tests have several sessions."""
+
+    @staticmethod
+    @functools.cache
+    def exists(file_path: str) -> bool:
+        return bool(JSONFileLoader().exists(file_path))
+
+    @staticmethod
+    @functools.cache
+    def load_file(file_path: str) -> Any:
+        return JSONFileLoader().load_file(file_path)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def aws_models() -> None:
+    Loader.FILE_LOADER_CLASS = ReadOnce
 
 
 @pytest.fixture(scope="session")

@@ -37,6 +37,7 @@ def test_the_relay_answers_on_its_two_ports(stack: Stack) -> None:
 
 
 @pytest.mark.requirement("LOCAL-003")
+@pytest.mark.requirement("CORE-API-006")
 @pytest.mark.parametrize("door", ["relay", "worker", "api", "console"])
 def test_each_door_tells_how_it_is_and_what_it_counts(stack: Stack, door: str) -> None:
     address = f"http://{LOOPBACK}:{stack.ports[f'{door}-health']}"
@@ -46,8 +47,10 @@ def test_each_door_tells_how_it_is_and_what_it_counts(stack: Stack, door: str) -
             body: bytes = answer.read()
         return body
 
-    assert json.loads(get("/livez")).keys() == {"status", "version"}
-    assert json.loads(get("/readyz")) == {"status": "ready"}
+    alive, ready = json.loads(get("/livez")), json.loads(get("/readyz"))
+    assert alive.keys() == {"status", "version"}
+    assert (ready.pop("status"), ready.pop("version")) == ("ready", alive["version"])
+    assert ready.keys() == ({"certificate", "certificate_days_left"} if door == "relay" else {"pool"})
     room = "web" if door in {"api", "console"} else door
     assert f"# HELP {room}_".encode() in get("/metrics")
 

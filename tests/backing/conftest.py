@@ -48,6 +48,7 @@ def run(
         "AWS_REGION": REGION,
         "DATABASE_URL": database_url,
         "CREDENTIAL_KEY_SECRET": aws_parts["secret"],
+        "PROVIDER_ALLOWED_NETWORKS": "127.0.0.0/8",
         "PROVIDER_KEY": aws_parts["kms"],
     }
 

@@ -113,7 +113,8 @@ async def test_a_sealed_secret_opens_for_its_own_provider_only(aws: Aws) -> None
         key = (await client.create_key())["KeyMetadata"]["KeyId"]
     async with aws.kms() as client:
         vault, provider = Vault(client, key), uuid.uuid1()
-        sealed = await vault.seal(provider, "geheim ✓")
+        sealed, under = await vault.seal(provider, "geheim ✓")
+        assert under.endswith(f":key/{key}")
         assert b"geheim" not in sealed
         assert await vault.open(provider, sealed) == "geheim ✓"
         with pytest.raises((BadSecret, Unavailable)):

@@ -7,10 +7,12 @@ from typing import Any
 from uuid import UUID, uuid1
 
 import boto3
+import psycopg
 import pytest
 
 from backing.ids import new_id
 from tests.backing.conftest import REGION, Run, Said
+from tests.conftest import free_port
 from tests.waiting import wait_until
 
 ACCOUNT = UUID(int=7)
@@ -72,9 +74,9 @@ def queues(run: Run, aws_url: str) -> Iterator[Queues]:
     policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 2})
     delivery = sqs.create_queue(QueueName=name, Attributes={"RedrivePolicy": policy})["QueueUrl"]
 
-    def command(*words: str) -> Said:
+    def command(*words: str, **changes: str) -> Said:
         places = {"QUEUE_URL": delivery, "DEAD_LETTER_QUEUE_URL": dead, "AWS_ENDPOINT_URL": aws_url}
-        return run("deadletters", *words, **places)
+        return run("deadletters", *words, **places | changes)
 
     yield Queues(sqs, delivery, dead, command)
     for url in (delivery, dead):
@@ -110,7 +112,7 @@ def test_dead_letters_are_shown_with_the_reason_and_stay(queues: Queues) -> None
     }
 
 
-def test_letters_go_back_as_they_were_with_their_group(queues: Queues) -> None:
+def test_letters_go_back_as_they_were_with_their_group(queues: Queues, database_url: str) -> None:
     moved, aside, third = new_id(), new_id(), new_id()
     queues.give_up(job(moved))
     queues.set_aside(job(aside))
@@ -123,6 +125,10 @@ def test_letters_go_back_as_they_were_with_their_group(queues: Queues) -> None:
     assert queues.command("redrive", "--all").stdout == "2 dead letters are on the delivery queue again.\n"
     assert queues.taken() == sorted([(job(moved), str(ACCOUNT)), (job(third), str(ACCOUNT))], key=str)
     assert queues.listed() == []
+    assert {row[1:] for row in noted(database_url)} == {
+        ("deadletter.redrive", subject, account)
+        for subject, account in ((str(moved), ACCOUNT), (str(aside), ACCOUNT), (name, None), (str(third), ACCOUNT))
+    }
     assert queues.command("redrive", "--all").stdout == "0 dead letters are on the delivery queue again.\n"
 
 
@@ -140,14 +146,35 @@ def test_more_than_a_batch_goes_back_and_what_comes_back_meanwhile_is_left(queue
     assert [each["message"] for each in queues.listed()] == [str(ids[0])]
 
 
-def test_a_letter_is_dropped_and_the_others_stay(queues: Queues) -> None:
+def test_a_letter_is_dropped_and_the_others_stay(queues: Queues, database_url: str) -> None:
     message, other = new_id(), new_id()
     name = queues.set_aside(job(message))
     queues.set_aside(job(other))
+    unreadable = queues.set_aside("no job")
     dropped = queues.command("drop", str(message))
     assert (dropped.returncode, dropped.stdout) == (0, f"Dead letter {name}, message {message}, is deleted.\n")
+    assert queues.command("drop", unreadable).returncode == 0
     assert [each["message"] for each in queues.listed()] == [str(other)]
     assert queues.taken() == []
+    assert noted(database_url) == [
+        ("operator command", "deadletter.drop", str(message), ACCOUNT),
+        ("operator command", "deadletter.drop", unreadable, None),
+    ]
+
+
+def noted(url: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(url) as connection:
+        return connection.execute("SELECT actor, action, subject, account_id FROM audit_log ORDER BY id").fetchall()
+
+
+def test_nothing_is_done_that_cannot_be_noted(queues: Queues) -> None:
+    message = new_id()
+    queues.set_aside(job(message))
+    away = {"DATABASE_URL": f"postgresql://web@127.0.0.1:{free_port()}/none", "DATABASE_ACQUIRE_TIMEOUT_SECONDS": "1"}
+    for words in (("drop", str(message)), ("redrive", "--all")):
+        said = queues.command(*words, **away)
+        assert (said.returncode, said.stderr.partition(":")[0], "PostgreSQL" in said.stderr) == (69, "error", True)
+    assert (len(json.loads(queues.command("list", "--json", **away).stdout)), queues.taken()) == (1, [])
 
 
 def test_a_letter_that_is_not_there_is_named(queues: Queues) -> None:

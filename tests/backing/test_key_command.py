@@ -79,7 +79,7 @@ def test_changes_are_noted_and_questions_are_not(run: Run, shop: str, database_u
         ).fetchall()
     assert noted == [
         ("operator command", shop, "account.create", shop),
-        ("operator command", shop, "key.create", "app"),
+        ("operator command", shop, "key.create", f"{prefix} app"),
         ("operator command", shop, "key.revoke", prefix),
         ("operator command", shop, "suppression.add", "2 addresses"),
     ]

@@ -4,13 +4,15 @@ import contextlib
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from backing.__main__ import main
-from backing.postgres import accounts, deliveries, events, migrate, outbox, retention, routing, suppressions
+from backing.postgres import accounts, deliveries, events, migrate, outbox, retention, routing, stories, suppressions
 
 ROOT = Path(__file__).parents[2]
 REVISIONS = sorted(path.name[:4] for path in (ROOT / "backing/migrations/versions").glob("*.up.sql"))
@@ -87,17 +89,29 @@ def test_the_release_before_works_on_after_the_schema_has_gone_ahead(database_ur
     assert keys == [("api_key", "account")]
 
 
-def understood(url: str) -> list[str]:
+def test_columns_of_credentials_leave_earlier_statements_as_they_were(database_url: str) -> None:
+    """A name that two joined tables have is a fault where a statement names it without its table."""
+    target, modules = migrate.Target(database_url), MODULES | {"stories": {"story": stories.SQL["story"]}}
+    migrate.downgrade(target, "0015")
+    before = understood(database_url, modules)
+    assert "stories.story" in before
+    migrate.upgrade(target)
+    assert set(before) <= set(understood(database_url, modules))
+
+
+def understood(url: str, modules: Mapping[str, Mapping[str, str]] = MODULES) -> list[str]:
     """The statements of relays and workers that PostgreSQL can carry out with this schema."""
     found = []
     with psycopg.connect(url, autocommit=True) as connection:
-        for name, text in MODULES.items():
+        for name, text in modules.items():
             for each, statement in text.items():
                 names = list(dict.fromkeys(PARAMETER.findall(statement)))
                 numbered = statement
                 for n, parameter in enumerate(names, 1):
                     numbered = numbered.replace(f"%({parameter})s", f"${n}")
-                with contextlib.suppress(psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
+                with contextlib.suppress(
+                    psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.AmbiguousColumn
+                ):
                     connection.execute(f"PREPARE asked AS {numbered.replace('%%', '%')}".encode())
                     connection.execute("DEALLOCATE asked")
                     found.append(f"{name}.{each}")
@@ -136,3 +150,33 @@ def test_the_schema_refuses_what_no_code_should_write(database_url: str) -> None
         ):
             with pytest.raises(psycopg.errors.IntegrityError):
                 connection.execute(statement)
+
+
+def test_times_that_cannot_be_read_are_mended(database_url: str) -> None:
+    target = migrate.Target(database_url)
+    migrate.downgrade(target, "0013")
+    ends = {
+        "far": ("9999-12-31 23:59:59-14", "9000-01-01 00:00+00"),
+        "past": ("0001-01-01 00:00+14", "1970-01-01 00:00+00"),
+        "fit": ("2030-01-01 00:00+00", "2030-01-01 00:00+00"),
+        "none": (None, None),
+    }
+    key = (
+        b"INSERT INTO api_key (id, name, prefix, digest, scopes, expires_at)"
+        b" SELECT gen_random_uuid(), %(name)s, 'aaaaaaaaaaa' || chr(97 + %(n)s), sha256(''), '{x}', %(end)s"
+    )
+    suppression = (
+        b"INSERT INTO suppression (account_id, address, reason, source, expires_at)"
+        b" SELECT id, %(name)s || '@b.example', 'manual', 'operator', %(end)s FROM account"
+    )
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("INSERT INTO account (id, name, allowed_domains) VALUES (gen_random_uuid(), 'shop', '{}')")
+        for statement in (key, suppression):
+            for n, (name, (end, _)) in enumerate(ends.items()):
+                connection.execute(statement, {"n": n, "name": name, "end": end})
+    migrate.upgrade(target)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        keys = connection.execute("SELECT name, expires_at FROM api_key").fetchall()
+        lists = connection.execute("SELECT split_part(address, '@', 1), expires_at FROM suppression").fetchall()
+    wanted = {name: datetime.fromisoformat(f"{end}:00") if end else None for name, (_, end) in ends.items()}
+    assert dict(keys) == dict(lists) == wanted

@@ -274,7 +274,8 @@ async def test_an_operator_makes_and_changes_endpoints(rows: Rows, database: Dat
     assert issued.secret not in repr(issued)
     assert len(base64.b64decode(issued.secret.removeprefix("whsec_"))) == 32
     (shown,) = await webhooks.of("shop")
-    created = shown.pop("created")
+    created, sealed = shown.pop("created"), shown.pop("secret_sealed_at")
+    assert shown.pop("secret_key").startswith("arn:aws:kms:")
     assert shown == {
         "id": str(issued.id),
         "url": URL,
@@ -286,6 +287,7 @@ async def test_an_operator_makes_and_changes_endpoints(rows: Rows, database: Dat
         "waiting": 0,
     }
     assert datetime.fromisoformat(created).tzinfo is not None
+    assert datetime.fromisoformat(sealed).tzinfo is not None
 
     await webhooks.disable("shop", issued.id)
     (shown,) = await webhooks.of("shop")

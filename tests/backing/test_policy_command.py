@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from backing.aws import Aws
 from backing.cache import Cache, get, publish
+from backing.ids import now
 from backing.notices import CHANNEL, Notice, decode
 from backing.settings import CacheSettings
 from tests.backing.conftest import REGION, Run
@@ -155,6 +157,45 @@ def test_credentials_of_every_kind(
         (phc,) = connection.execute("SELECT password_hash FROM credential WHERE username = 'desk'").fetchone() or ("",)
     assert phc.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
     Argon2id.verify_phc_encoded(b"twelve letters", phc)
+
+
+def test_a_credential_ends_and_is_given_another_password(shop: Run, tmp_path: Path) -> None:
+    made = json.loads(
+        shop("credential", "create", "shop", "--username", "app", "--expires-at", "2099-02-01", "--json").stdout
+    )
+    late = shop("credential", "create", "shop", "--expires-at", "2020-01-01")
+    assert (late.returncode, late.stderr) == (
+        1,
+        "error: 2020-01-01T00:00:00+00:00 is over; a credential ends in the future\n",
+    )
+    rotated = shop("credential", "rotate", "app")
+    assert rotated.stderr == UNTOLD
+    assert rotated.stdout.startswith("Account   shop\nUsername  app\nPassword  ")
+    assert made["secret"] not in rotated.stdout
+    password = tmp_path / "password"
+    password.write_text("twelve letters\n")
+    chosen = shop("credential", "rotate", "app", "--password-file", str(password), "--overlap-hours", "1")
+    assert chosen.stdout == "Account   shop\nUsername  app\n"
+    assert shop("credential", "rotate", "app").stderr == (
+        "error: 2 passwords of before are good still; wait, or rotate without an overlap\n"
+    )
+    (row, _) = json.loads(shop("credential", "list", "shop", "--json").stdout)
+    ends = now() + timedelta(hours=1)
+    assert abs(datetime.fromisoformat(row.pop("rotating_until")) - ends) < timedelta(minutes=1)
+    assert row == {
+        "username": "app",
+        "password": "chosen",
+        "networks": [],
+        "certificate_name": None,
+        "revoked": False,
+        "created": row["created"],
+        "expires_at": "2099-02-01T00:00:00Z",
+        "expired": False,
+        "last_used_at": None,
+    }
+    heads, app, _ = shop("credential", "list", "shop").stdout.splitlines()
+    assert heads.split("  ")[0] == "USERNAME PASSWORD"
+    assert app.split()[:5] == ["app", "chosen", "valid", row["created"], "2099-02-01T00:00:00Z"]
 
 
 def test_a_suppression_list_grows_and_shrinks(shop: Run, tmp_path: Path) -> None:

@@ -3,6 +3,9 @@
 import asyncio
 import io
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -16,6 +19,8 @@ from backing.notices import CHANNEL, Notice, decode
 from backing.secrets import Vault
 from backing.settings import CacheSettings
 from tests.backing.conftest import REGION, Run
+from tests.waiting import wait_until
+from tests.web.working import working as answering
 
 UNTOLD = (
     "note: workers could not be told (CACHE_URL names no cache); each will know within WORKER_ROUTING_SECONDS,"
@@ -29,6 +34,9 @@ SES = ("provider", "create", "ses-eu", "--kind", "ses", "--config", "region=eu-w
 def shop(run: Run) -> Run:
     assert run("account", "create", "shop", "--domain", "a.example", "--smtp", "h:25").returncode == 0
     return run
+
+
+MAILGUN = ("--config", "domain=mg.shop.example", "--account", "shop")
 
 
 def rows(url: str) -> list[tuple[Any, ...]]:
@@ -46,17 +54,19 @@ def sealed(url: str) -> tuple[Any, ...]:
 
 def test_a_shared_provider_is_made_changed_and_shown(shop: Run, database_url: str) -> None:
     made = shop(
-        *(*SES, "--config", "tags=[1, true]", "--config", "name=a=b"),
+        *(*SES, "--config", "max_recipients=7", "--config", "feedback_address=a=b"),
         *("--limit", "rate=14", "--limit", 'warm_up={"days": 3}', "--domain", "B.example", "--domain", "*.b.example"),
     )
     assert (made.returncode, made.stdout, made.stderr) == (0, f"Provider ses-eu is made. {REST}", UNTOLD)
-    config = {"region": "eu-west-1", "tags": [1, True], "name": "a=b"}
+    config = {"region": "eu-west-1", "max_recipients": 7, "feedback_address": "a=b"}
     limits = {"rate": 14, "warm_up": {"days": 3}}
     assert rows(database_url) == [(config, limits, ["*.b.example", "b.example"], 1)]
 
-    changed = shop("provider", "set", "ses-eu", "--config", "tags=null", "--limit", "rate=null", "--limit", "daily=9")
+    changed = shop(
+        "provider", "set", "ses-eu", "--config", "max_recipients=null", "--limit", "rate=null", "--limit", "daily=9"
+    )
     assert (changed.returncode, changed.stdout) == (0, f"Provider ses-eu is changed. {REST}")
-    assert shop("provider", "set", "ses-eu", "--any-domain", "--config", "name=c").returncode == 0
+    assert shop("provider", "set", "ses-eu", "--any-domain", "--config", "feedback_address=c").returncode == 0
     shown = json.loads(shop("provider", "show", "ses-eu", "--json").stdout)
     assert len(shown.pop("id")) == 36
     assert shown == {
@@ -68,23 +78,25 @@ def test_a_shared_provider_is_made_changed_and_shown(shop: Run, database_url: st
         "secret": False,
         "allowed_domains": None,
         "limits": {"daily": 9, "warm_up": {"days": 3}},
-        "config": {"region": "eu-west-1", "name": "c"},
+        "config": {"region": "eu-west-1", "feedback_address": "c"},
+        "secret_key": None,
+        "secret_sealed_at": None,
     }
     assert shop("provider", "show", "ses-eu").stdout == (
         "Provider          ses-eu\nAccount           (shared by all)\nKind              ses\n"
-        "State             enabled\nSecret            none\nSender domains    any\n"
+        "State             enabled\nSecret            none\nSecret sealed     -\nSender domains    any\n"
         'Limits            {"daily": 9, "warm_up": {"days": 3}}\n'
-        'Config            {"name": "c", "region": "eu-west-1"}\nVersion           3\n'
+        'Config            {"region": "eu-west-1", "feedback_address": "c"}\nVersion           3\n'
     )
 
 
 def test_a_file_of_settings_replaces_those_there_were(shop: Run, database_url: str, tmp_path: Path) -> None:
     file = tmp_path / "config.json"
     file.write_text('{"region": "us-east-1"}')
-    assert shop(*SES, "--config", "tags=1", "--account", "shop").returncode == 0
+    assert shop(*SES, "--config", "tenant=x", "--account", "shop").returncode == 0
     set_file = ("provider", "set", "ses-eu", "--account", "shop", "--config-file", str(file))
-    assert shop(*set_file, "--config", "feedback=x").returncode == 0
-    assert rows(database_url) == [({"region": "us-east-1", "feedback": "x"}, {}, None, 2)]
+    assert shop(*set_file, "--config", "tenant=y").returncode == 0
+    assert rows(database_url) == [({"region": "us-east-1", "tenant": "y"}, {}, None, 2)]
 
 
 def test_an_account_sees_its_own_providers_and_the_shared_ones(shop: Run) -> None:
@@ -117,7 +129,7 @@ def test_a_secret_comes_from_a_file_or_standard_input_is_sealed_and_never_shown(
 ) -> None:
     file = tmp_path / "secret"
     file.write_text("key-one\nsecond line\n")
-    made = shop("provider", "create", "mg-1", "--kind", "mailgun", "--account", "shop", "--secret-file", str(file))
+    made = shop("provider", "create", "mg-1", "--kind", "mailgun", *MAILGUN, "--secret-file", str(file))
     assert made.returncode == 0
     first = sealed(database_url)
     assert asyncio.run(opened(aws_parts["kms"], first)) == "key-one"
@@ -200,6 +212,11 @@ def test_a_provider_that_something_needs_is_not_deleted(shop: Run, database_url:
         (("create", "x", "--kind", "ses", "--limit", "daily=0"), 1, "limit 'daily' is 0; expected a number above 0"),
         (("create", "x", "--kind", "ses", "--domain", "a b"), 1, "'a b' is not a domain: Bad address: the domain is"),
         (
+            ("create", "x", "--kind", "ses", "--config", "regoin=eu-west-1"),
+            1,
+            "config: regoin: there is no such key; there are: region, configuration_set, feedback_address, tenant, ",
+        ),
+        (
             ("create", "x", "--kind", "ses", "--config", 'a="\\u0000"'),
             1,
             "the config has U+0000, which PostgreSQL cannot",
@@ -268,3 +285,65 @@ def test_workers_are_told_whose_ways_have_changed(shop: Run, valkey_url: str) ->
 
     own = Notice("routing", account)
     assert asyncio.run(heard()) == ([Notice("routing", "*"), own, own, own, own], [""] * 5)
+
+
+@contextmanager
+def working(url: str, kms_key: str) -> Iterator[None]:
+    """A worker that answers, in a thread with a loop of its own."""
+    over = threading.Event()
+
+    async def answer() -> None:
+        async with answering(url, kms_key):
+            await asyncio.to_thread(over.wait)
+
+    thread = threading.Thread(target=lambda: asyncio.run(answer()))
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(30)
+
+
+def test_a_test_is_waited_for_and_its_steps_are_shown(shop: Run, database_url: str, aws_parts: dict[str, str]) -> None:
+    for name in ("box", "odd"):
+        assert shop("provider", "create", name, "--account", "shop", "--kind", "sandbox").returncode == 0
+    with psycopg.connect(database_url) as connection:
+        # What an earlier release let pass.
+        connection.execute("""UPDATE provider SET config = '{"colour": "red"}' WHERE name = 'odd'""")
+    mail = ("--account", "shop", "--from", "a@a.example", "--to", "b@far.example")
+    with working(database_url, aws_parts["kms"]):
+        good, bad = shop("provider", "test", "box", *mail), shop("provider", "test", "odd", "--account", "shop")
+    begun = shop("provider", "test", "box", "--account", "shop", "--no-wait")
+    assert (good.returncode, good.stderr) == (0, "")
+    first, _, head, *lines = good.stdout.splitlines()
+    assert first.endswith(" of provider box: done. The provider has taken the mail.")
+    assert head.split() == ["STEP", "RESULT", "SECONDS", "FOUND"]
+    assert [line.split()[:2] for line in lines if line][:3] == [["settings", "ok"], ["connect", "ok"], ["send", "ok"]]
+    assert lines[-1].split()[:2] == ["b@far.example", "accepted"]
+    assert (bad.returncode, bad.stdout) == (1, "")
+    assert "of provider odd: failed. Its settings cannot be used as they are." in bad.stderr
+    assert "colour: there is no such key" in bad.stderr
+    assert begun.returncode == 0
+    assert begun.stdout.endswith(" of provider box is asked for.\n")
+    half = shop("provider", "test", "box", "--account", "shop", "--to", "b@far.example")
+    assert (half.returncode, half.stderr) == (2, "error: a mail needs both: --from and --to\n")
+
+
+def test_secrets_are_sealed_anew(shop: Run, database_url: str, aws_parts: dict[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("key-one\n")
+    made = ("provider", "create", "box", "--account", "shop", "--kind", "sandbox", "--secret-file", str(file))
+    assert shop(*made).returncode == 0
+    reseal = ("provider", "reseal", "box", "--account", "shop")
+    assert shop(*reseal).stdout.startswith("The secret of provider box is to be sealed anew.")
+    assert shop(*reseal).stdout == "Provider box has no secret, or it is being sealed anew already.\n"
+    assert shop("provider", "reseal").stdout.startswith("0 secrets are to be sealed anew.")
+    assert shop("webhook", "reseal", "--account", "shop").stdout.startswith("The secrets of 0 endpoints")
+    before = sealed(database_url)
+    with working(database_url, aws_parts["kms"]):
+        wait_until(lambda: sealed(database_url)[2] != before[2], 20, "no worker sealed it anew")
+    after = sealed(database_url)
+    assert after[:2] == before[:2]
+    assert asyncio.run(opened(aws_parts["kms"], after)) == "key-one"
+    assert " under arn:aws:kms:" in shop("provider", "show", "box", "--account", "shop").stdout

@@ -13,11 +13,14 @@ from backing.postgres import (
     accounts,
     audit,
     deliveries,
+    early,
     events,
+    inquiries,
     keys,
     orders,
     outbox,
     overview,
+    requests,
     retention,
     roles,
     routing,
@@ -36,26 +39,37 @@ from tests.roles import as_role
 
 # The statements each service runs: all of a module's, or those named.
 USES: dict[str, tuple[tuple[ModuleType, tuple[str, ...]], ...]] = {
-    "relay": ((accounts, ("find_credential", "find_certified")), (suppressions, ("hashes", "later_hashes", "find"))),
+    "relay": (
+        (accounts, ("find_credential", "find_certified", "note_uses")),
+        (suppressions, ("hashes", "later_hashes", "find")),
+    ),
     "worker": (
+        (audit, ("changed", "note")),
         (deliveries, ()),
+        (early, ("take",)),
         (events, ()),
+        (orders, ()),
+        (inquiries, ("settle", "take", "record", "put_provider_secret", "put_endpoint_secrets")),
         (outbox, ("take", "record")),
         (retention, ()),
         (routing, ("load",)),
         (suppressions, ("add", "suppressed")),
     ),
     "web": (
-        (accounts, ()),
+        (accounts, tuple(accounts.SQL.keys() - {"note_uses"})),
         (audit, ()),
+        (early, ()),
         (events, tuple(events.SQL.keys() - {"pending", "forget", "ses_providers"})),
+        (inquiries, ("find_provider", "recent_tests", "ask_test", "show_test", "show_secret")),
+        (inquiries, ("reseal_one", "reseal_providers", "reseal_endpoints")),
         (keys, ()),
         (orders, ()),
         (outbox, tuple(outbox.SQL.keys() - {"take", "record"})),
         (overview, ()),
+        (requests, ()),
         (routing, ()),
-        (statistics, ()),
-        (stories, tuple(stories.SQL.keys() - {"as_one"})),
+        (statistics, tuple(statistics.SQL.keys() - {"as_one"})),
+        (stories, ()),
         (submissions, ()),
         (suppressions, ()),
     ),
@@ -102,6 +116,24 @@ def test_every_table_is_thought_of(prepared: str) -> None:
     }
 
 
+def test_a_worker_changes_of_a_provider_how_its_secret_is_sealed_and_nothing_else(prepared: str) -> None:
+    with psycopg.connect(prepared) as connection:
+        granted = connection.execute(
+            "SELECT grantee, table_name, column_name, privilege_type FROM information_schema.role_column_grants AS part"
+            " WHERE grantee = ANY (%s) AND NOT EXISTS ("
+            "    SELECT FROM information_schema.role_table_grants AS whole"
+            "    WHERE (whole.grantee, whole.table_name, whole.privilege_type)"
+            "        = (part.grantee, part.table_name, part.privilege_type))",
+            (list(roles.GRANTS),),
+        ).fetchall()
+    assert set(granted) == {
+        (role, table, column, "UPDATE")
+        for role, tables in roles.COLUMNS.items()
+        for table, columns in tables.items()
+        for column in columns
+    }
+
+
 @pytest.mark.requirement("QG-5")
 @pytest.mark.parametrize("role", roles.GRANTS)
 @pytest.mark.parametrize(
@@ -133,9 +165,14 @@ def test_no_role_changes_the_schema_or_who_it_is(database_url: str, role: str, s
         ("relay", "SELECT FROM message"),
         ("relay", "SELECT FROM provider"),
         ("relay", "UPDATE credential SET digest = ''"),
+        ("relay", "UPDATE credential_former SET until = now()"),
+        ("web", "UPDATE credential_use SET last_used_at = now()"),
+        ("worker", "SELECT FROM credential_use"),
         ("worker", "SELECT FROM credential"),
         ("worker", "UPDATE account SET name = 'x'"),
-        ("worker", "UPDATE provider SET secret = ''"),
+        ("worker", "UPDATE provider SET config = '{}'"),
+        ("worker", "INSERT INTO inquiry (id, kind) VALUES (gen_random_uuid(), 'reseal')"),
+        ("web", "UPDATE inquiry SET outcome = '{}'"),
         ("worker", "INSERT INTO webhook_endpoint (id) VALUES (gen_random_uuid())"),
         ("web", "DELETE FROM message"),
         ("web", "INSERT INTO message (id) VALUES (gen_random_uuid())"),

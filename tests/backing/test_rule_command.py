@@ -266,6 +266,7 @@ def test_an_account_has_so_many_rules_at_most(shop: Run, database_url: str) -> N
         (("set", "shop", "none", "--discard"), 1, "account 'shop' has no rule 'none'"),
         (("delete", "shop", "none"), 1, "account 'shop' has no rule 'none'"),
         (("list", "none"), 1, "there is no account 'none'; `account list` shows those there are"),
+        (("create", "shop", "r/2", "--discard"), 1, "the rule cannot be: name is 'r/2'; expected up to 200 letters"),
         (("create", "shop", "r", "--to", "none"), 1, "there is no provider 'none' that this account may use"),
         (("create", "shop", "r", "--to", "smtp", "--failover", "none"), 1, "there is no provider 'none' that this"),
         (("create", "shop", "r", "--redirect", "a@b.c", "--to", "none"), 1, "there is no provider 'none' that this"),

@@ -90,6 +90,18 @@ def test_another_password_takes_the_place_of_the_first(run: Run, manager: Any, p
     assert json.loads(before) == first
 
 
+def test_an_exchanged_password_is_kept_where_the_first_one_was(run: Run, manager: Any, prefix: str) -> None:
+    account(run, "shop", "--username", "till", "--to-secret", f"{prefix}shop")
+    first = value(manager, f"{prefix}shop")
+    rotated = run("credential", "rotate", "till", "--to-secret", f"{prefix}shop")
+    assert rotated.stdout == (
+        f"Account   shop\nUsername  till\nIts secret is in {prefix}shop of Secrets Manager, and is not shown.\n"
+    )
+    second = value(manager, f"{prefix}shop")
+    assert second == {"account": "shop", "username": "till", "secret": second["secret"]}
+    assert second["secret"] != first["secret"]
+
+
 def test_keys_are_kept_too(run: Run, manager: Any, prefix: str) -> None:
     made = run("key", "create", "ci", "--to-secret", f"{prefix}ci", "--json")
     shown, kept = json.loads(made.stdout), value(manager, f"{prefix}ci")

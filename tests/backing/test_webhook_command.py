@@ -82,11 +82,43 @@ def test_an_endpoint_is_switched_tested_and_replayed_to(run: Run, book: Mailbook
     )
 
 
+def test_an_endpoint_is_changed(run: Run, book: Mailbook) -> None:
+    endpoint = made(run, "--type", "recipient.bounced")
+    book.run("UPDATE webhook_endpoint SET failing_since = now()")
+    changes: list[tuple[list[str], str, list[str] | None, bool]] = [
+        (
+            ["--type", "recipient.failed", "--type", "recipient.bounced"],
+            URL,
+            ["recipient.bounced", "recipient.failed"],
+            True,
+        ),
+        (["--all-types"], URL, None, True),
+        # What failed there says nothing of another place.
+        (["--url", f"{URL}/2", "--type", "recipient.failed"], f"{URL}/2", ["recipient.failed"], False),
+    ]
+    for options, *expected in changes:
+        changed = run("webhook", "set", "shop", endpoint, *options)
+        assert (changed.returncode, changed.stdout) == (0, f"Endpoint {endpoint} is changed.\n")
+        row = json.loads(run("webhook", "show", "shop", endpoint, "--json").stdout)
+        assert [row["url"], row["types"], row["failing_since"] is not None] == expected
+    kept = run("webhook", "show", "shop", endpoint, "--json").stdout
+    wrong: list[tuple[list[str], int, str]] = [
+        (["--url", "https://10.0.0.1/"], 1, "10.0.0.1 is not an address on the public internet"),
+        (["--url", "http://hooks.example.com/"], 1, "a URL must begin with https://"),
+        ([], 2, "say what is to be changed: --url, --type or --all-types"),
+    ]
+    for options, code, why in wrong:
+        refused = run("webhook", "set", "shop", endpoint, *options)
+        assert (refused.returncode, refused.stderr) == (code, f"error: {why}\n")
+    assert run("webhook", "show", "shop", endpoint, "--json").stdout == kept
+
+
 def test_what_cannot_be_done_is_said(run: Run, book: Mailbook) -> None:
     endpoint, nobody = made(run), str(new_id())
     for verb, *options in (
         ("show",),
         ("rotate",),
+        ("set", "--url", URL),
         ("enable",),
         ("disable",),
         ("delete",),

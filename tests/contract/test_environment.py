@@ -34,7 +34,9 @@ LEFT: Final[Mapping[str, str]] = {
     "RELAY_EXEMPT_NETWORKS": "nobody is exempt until the owner says so",
     "WORKER_REPORT_SENDER": "reports come from the sender's own domain",
     "WEBHOOK_ALLOWED_NETWORKS": "webhooks go to the public internet",
+    "PROVIDER_ALLOWED_NETWORKS": "providers are there, too, until the owner says so",
     "CERTIFICATE_FOLDER": "the certificate is in a secret",
+    "CERTIFICATE_RECORD_FILES": "what is known of the certificate is in a table",
     "DNS_SERVERS": "the system's are right",
 }
 # The same, of one process only.
@@ -42,11 +44,11 @@ LEFT_BY: Final[Mapping[str, Mapping[str, str]]] = {
     "renewer": dict.fromkeys(("CACHE_URL", "CACHE_IAM_USER", "CACHE_NAME"), "names are proved by DNS"),
     "api": {
         "DATABASE_REPLICA_URL": "there is no read replica",
-        "RELAY_CERTIFICATE_SECRETS": "it holds the key with the certificate, which is the relay's alone",
     },
     "console": {
         "DATABASE_REPLICA_URL": "there is no read replica",
-        "RELAY_CERTIFICATE_SECRETS": "it holds the key with the certificate, which is the relay's alone",
+        "CERTIFICATE_TABLE": "the API tells of certificates",
+        "CERTIFICATE_HOSTS": "the API tells of certificates",
     },
     "prepare": {"DATABASE_INSTANCE": "without a read replica RDS manages the password"},
 }

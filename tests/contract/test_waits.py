@@ -99,7 +99,7 @@ async def test_health_of_web_is_asked_for_where_it_is_told(
     stack: str, role: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = settings_of(stack, role, monkeypatch)
-    assert set(asked_paths(stack, role)) == {(settings.web_port, "/livez"), (settings.web_port, "/readyz")}
+    assert set(asked_paths(stack, role)) == {(settings.health_port, "/livez"), (settings.web_port, "/readyz")}
     condition = Condition(listening=True, migrated=True)
     probes = application(role, condition)
     assert [await status(probes, path) for path in ("/livez", "/readyz")] == [200, 200]

@@ -1,6 +1,7 @@
 """Which URLs may be posted to, how posts are signed, and what follows an answer."""
 
 import base64
+import re
 from datetime import UTC, datetime
 from ipaddress import ip_network
 
@@ -10,6 +11,7 @@ from mail.endpoints import (
     MAX_RETRY_AFTER,
     WAITS,
     Verdict,
+    check_host,
     check_url,
     may_connect,
     next_wait,
@@ -180,3 +182,38 @@ def test_retry_after_lengthens_a_wait_within_bounds_and_shortens_none() -> None:
 )
 def test_retry_after_is_read(text: str, seconds: float | None) -> None:
     assert read_retry_after(text, NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    "host", ["mail.example.net", "MX", "8.8.8.8", "2606:4700::1111", "localhost.example.", "x_y.example"]
+)
+def test_a_host_on_the_public_internet(host: str) -> None:
+    check_host(host)
+
+
+@pytest.mark.parametrize(
+    ("host", "why"),
+    [
+        ("169.254.169.254", "169.254.169.254 is not an address on the public internet"),
+        ("10.1.2.3", "10.1.2.3 is not an address on the public internet"),
+        ("::1", "::1 is not an address on the public internet"),
+        ("::ffff:10.0.0.1", "::ffff:10.0.0.1 is not an address on the public internet"),
+        ("fd00:ec2::254", "fd00:ec2::254 is not an address on the public internet"),
+        ("LocalHost.", "LocalHost. is not on the public internet"),
+        ("a.localhost", "a.localhost is not on the public internet"),
+        ("2130706433", "'2130706433' is no host name, and no address as addresses are written"),
+        ("127.1", "'127.1' is no host name, and no address as addresses are written"),
+        ("0x7f.1", "'0x7f.1' is no host name, and no address as addresses are written"),
+    ],
+)
+def test_a_host_within(host: str, why: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(why)}$"):
+        check_host(host)
+
+
+def test_a_host_within_may_be_allowed() -> None:
+    check_host("10.1.2.3", (ip_network("10.0.0.0/8"),))
+    check_host("localhost", (ip_network("127.0.0.0/8"),))
+    check_host("localhost", (ip_network("::1"),))
+    with pytest.raises(ValueError, match="not on the public internet"):
+        check_host("localhost", (ip_network("10.0.0.0/8"),))

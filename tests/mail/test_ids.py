@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mail.ids import sampled, uuid7
+from mail.ids import made_at, sampled, uuid7
 
 identifiers = st.builds(uuid7, st.integers(0, 2**48 - 1), st.binary(min_size=10, max_size=10))
 
@@ -25,3 +25,10 @@ def test_a_share_is_about_as_large_as_it_says() -> None:
     chosen = sum(sampled(uuid7(1_700_000_000_000, secrets.token_bytes(10)), 0.25) for _ in range(4000))
     # Ten standard deviations.
     assert abs(chosen - 1000) < 275
+
+
+@given(st.integers(0, 2**48 - 1), st.binary(min_size=10, max_size=10))
+def test_an_identifier_says_when_it_was_made(milliseconds: int, entropy: bytes) -> None:
+    assert made_at(uuid7(milliseconds, entropy)) == milliseconds
+    assert made_at(UUID("01990000-0000-4000-8000-000000000001")) is None
+    assert made_at(UUID(int=7)) is None

@@ -81,6 +81,8 @@ class Clerk:
             try:
                 yield
                 if stop.soon.is_set():
+                    # It need not wait for its next look to see that there is none.
+                    self._bell.set()
                     hurry = tasks.create_task(stop.now.wait())
                     await asyncio.wait({answering, hurry}, return_when=asyncio.FIRST_COMPLETED)
                     hurry.cancel()

@@ -146,6 +146,16 @@ async def test_what_is_in_hand_is_answered_before_a_worker_leaves(office: Office
     assert (office.state(test), office.state(later)) == ("done", "waiting")
 
 
+async def test_a_worker_that_leaves_waits_for_no_further_look(office: Office) -> None:
+    await office.provider("sandbox", {})
+    stop = Stop()
+    async with asyncio.timeout(SECONDS):
+        async with office.clerk(every=600).running(stop):
+            await office.ask()
+            await asyncio.sleep(0.1)
+            stop.ask()
+
+
 async def test_nobody_hammers_a_provider(office: Office) -> None:
     await office.provider("sandbox", {})
     for _ in range(MOST_TESTS):

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from backing.metrics import WorkerMetrics
-from backing.postgres.claims import Claimed, Result, Waiting
+from backing.postgres.claims import Claimed, Result
 from backing.sqs import Queue
 from backing.stop import Stop
 from mail.errors import Unavailable
@@ -334,42 +334,3 @@ async def test_what_nobody_can_read_is_no_batch(books: Books, post: Post) -> Non
 
             await until(told)
     assert ledger.claiming == 0
-
-
-@pytest.mark.parametrize("fault", [None, Unavailable("S3: away")])
-async def test_what_waits_with_its_body_goes_on_waiting_on_the_queue(
-    books: Books, post: Post, fault: Unavailable | None
-) -> None:
-    books.account({"host": "peer.example"})
-    job = make_job()
-    await post.put(job)
-
-    def prepare(ledger: OddLedger) -> None:
-        ledger.claims = {job.id: Waiting(600, stored=False)}
-
-    async with consuming(books, post, SwiftCourier(fault), prepare) as (ledger, _):
-
-        async def put_off() -> bool:
-            return ledger.claiming == 1 and await post.counts() == (0, 0)
-
-        await until(put_off)
-    # It is a new message, not shown yet; nothing was stored for a delivery that PostgreSQL does not know.
-    assert await post.delayed() == 1
-    assert books.states() == []
-
-
-async def test_what_is_stored_at_last_leaves_the_queue(books: Books, post: Post) -> None:
-    books.account({"host": "peer.example"})
-    job = make_job()
-    await post.put(job)
-
-    def prepare(ledger: OddLedger) -> None:
-        ledger.claims, ledger.brings_back = {job.id: Waiting(600, stored=False)}, True
-
-    async with consuming(books, post, SwiftCourier(), prepare) as (ledger, _):
-
-        async def taken_off() -> bool:
-            return ledger.claiming == 1 and await post.counts() == (0, 0)
-
-        await until(taken_off)
-    assert await post.delayed() == 0

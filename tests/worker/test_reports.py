@@ -114,7 +114,8 @@ async def test_a_delay_is_told_once_and_the_end_of_it_too(scene: Scene) -> None:
         async with scene.working(WORKER_EXPIRY_SECONDS="60"):
             await until(number(peer, 2), 40)
             await scene.settled()
-    assert [told(report) for report in reports(peer)] == [
-        [("rfc822; late@far.example", "delayed", "4.2.0")],
-        [("rfc822; late@far.example", "failed", "4.2.0")],
-    ]
+    (delay,), (end,) = map(told, reports(peer))
+    assert delay == ("rfc822; late@far.example", "delayed", "4.2.0")
+    # Its last attempt has failed, or there was no time for another one.
+    assert end[:2] == ("rfc822; late@far.example", "failed")
+    assert end[2] in {"4.2.0", "4.4.7"}

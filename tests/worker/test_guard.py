@@ -1,6 +1,7 @@
 """No provider leads a worker inside: the addresses of a host are looked at where the connection is made."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
@@ -18,9 +19,10 @@ from tests.worker.house import BODY
 from tests.worker.sending import HERE, envelope
 from worker.gate import guarded_quota
 from worker.guard import PROVIDERS
-from worker.providers.base import Provider, Setup
+from worker.providers.base import Failed, Provider, Setup
 from worker.providers.means import Means
 from worker.providers.registry import kinds
+from worker.providers.trail import Trail
 from worker.providers.web import http_session
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("QG-5")]
@@ -97,6 +99,25 @@ async def test_nor_is_an_endpoint_within(kind: str, host: str, moto_url: str, mo
         async with built(kind, config, HERE) as provider:
             assert (await outcome(provider))[0] is not Outcome.MISCONFIGURED
     assert door.came > 0
+
+
+async def test_a_check_goes_nowhere_else_when_the_name_says_something_else_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = iter([(socket.AF_INET, ("127.0.0.1",))])
+
+    async def resolve(_: str, port: int, **__: Any) -> list[Any]:
+        family, (host, *rest) = next(answers, (socket.AF_INET6, ("::1", 0, 0)))
+        return [(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port, *rest))]
+
+    front, within = Door(), Door()
+    async with front.open() as port, await asyncio.start_server(within.met, "::1", port):
+        config = {"endpoint": f"http://localhost:{port}"}
+        async with built("ses", config, (ip_network("127.0.0.1/32"),)) as provider:
+            monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve, raising=False)
+            with pytest.raises(Failed):
+                await provider.check(Trail())
+    assert (front.came, within.came) == (1, 0)
 
 
 async def test_an_allowed_network_is_reached() -> None:

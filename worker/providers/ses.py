@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import pybase64
+from aiohttp import ThreadedResolver
 
 from backing.provider_configs import SES_MAX_RECIPIENTS, SesConfig
 from backing.ses import Ses
@@ -13,6 +14,7 @@ from backing.ses_quota import quota_of, ses_account
 from mail.delivery import Outcome, RecipientResult, Scope
 from mail.dkim import REWRITTEN_BY_SES
 from mail.errors import Unavailable
+from worker.guard import PROVIDERS, Guard
 from worker.providers.api import OK, TOO_MANY, Again, ApiProvider, by_status, identifier, numbers, said
 from worker.providers.base import Answer, Capabilities, Envelope, Failed, Provider, Setup
 from worker.providers.config import read_config
@@ -140,8 +142,10 @@ class SesApi:
 
 
 async def _account(means: Means, region: str | None, endpoint: str | None) -> Mapping[str, Any]:
+    # The name is asked for again, and may lead elsewhere by now.
+    guard = Guard(ThreadedResolver(), means.allowed, PROVIDERS) if endpoint else None
     try:
-        return await ses_account(means.aws, region, endpoint)
+        return await ses_account(means.aws, region, endpoint, guard)
     except Unavailable as fault:
         refused = _OUR_STANDING.search(str(fault))
         outcome = Outcome.MISCONFIGURED if refused else Outcome.PROVIDER_DOWN

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 PAGES: dict[Path, str] = runpy.run_path(str(ROOT / "docs" / "generate.py"))["pages"]()
 
 
+@pytest.mark.requirement("QG-4")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_made_page_is_up_to_date(page: Path) -> None:
     assert page.read_text() == PAGES[page], "run `make docs`"
@@ -34,6 +35,7 @@ def test_the_page_of_a_stack_has_every_key_once() -> None:
     assert sorted(shown) == sorted(key for key in keys if ":" not in key)
 
 
+@pytest.mark.requirement("QG-4")
 def test_every_link_between_pages_leads_somewhere() -> None:
     found = [(page, link) for page in _written() for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8"))]
     local = [(page, *link.partition("#")[::2]) for page, link in found if "://" not in link]

@@ -41,6 +41,7 @@ def exports(prod: Graph) -> set[str]:
     return set(prod.exports)
 
 
+@pytest.mark.requirement("QG-4")
 def test_every_output_is_explained(exports: set[str]) -> None:
     table = TEXT.partition("### What it tells")[2].partition("\n## ")[0]
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]

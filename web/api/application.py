@@ -5,16 +5,17 @@ from typing import Final
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Scope
 
-from web.api.access import Access
 from web.api.accounts import Accounts
 from web.api.bodies import Route
 from web.api.certificates import Certificates
 from web.api.contract import contract
+from web.api.credentials import Credentials
 from web.api.events import PATH, ProviderEvents
 from web.api.fading import NOTICE
 from web.api.gate import Gate
 from web.api.health import Health
 from web.api.inquiries import Inquiries
+from web.api.keys import Keys
 from web.api.messages import Messages
 from web.api.operations import ROOT
 from web.api.orders import BulkOrders
@@ -38,7 +39,8 @@ _RESOURCES: Final = (
     Submissions,
     Statistics,
     Accounts,
-    Access,
+    Credentials,
+    Keys,
     Providers,
     Health,
     Rules,

@@ -70,6 +70,12 @@ class Given(BaseModel):
     counted: ClassVar[frozenset[str]] = frozenset()
 
 
+class Rotation(Body):
+    """How a secret is exchanged."""
+
+    overlap_hours: int = Field(default=24, ge=0, le=720, description="How long the old one is good still.")
+
+
 class Of(Taken):
     """Which account is acted for."""
 

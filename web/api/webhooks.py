@@ -12,11 +12,10 @@ from backing.admin.webhooks import IssuedEndpoint
 from backing.admin.webhooks import Webhooks as Endpoints
 from backing.ids import now
 from mail.keys import Scope
-from web.api.access import Rotation
 from web.api.caller import Caller, Calling
 from web.api.etags import IfMatch, expect, tag
 from web.api.made import locate
-from web.api.models import Body, Given, Listed, Moment, Of
+from web.api.models import Body, Given, Listed, Moment, Of, Rotation
 from web.api.operations import Operation, Row, add
 from web.api.pages import SlicedOf, following, part
 from web.api.repeats import Once, OnlyOnce
